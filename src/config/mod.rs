@@ -1,0 +1,2 @@
+//! The policy document: JSON in Envoy's plugin configuration, YAML to write, one schema for both.
+pub mod problem;

@@ -1,0 +1,129 @@
+//! Message heads as they came off the wire: bytes until somebody has a reason to parse them.
+//!
+//! Envoy hands names over in lower case; a scenario or the command line may not, so [`Headers`]
+//! lower-cases names once, on the way in.
+
+/// The fields of one message, in order, repeated names kept apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
+
+/// A field that must stand alone came more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
+impl Headers {
+    /// Takes the fields in the order given.
+    pub fn new(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        let mut headers = Self(fields);
+        for (name, _) in &mut headers.0 {
+            name.make_ascii_lowercase();
+        }
+        headers
+    }
+
+    /// Every field, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
+    /// Every value of one field, in order. `name` is in lower case.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(held, _)| *held == name.as_bytes())
+            .map(|(_, value)| value)
+    }
+
+    /// The value of a field that must not be repeated.
+    pub fn single(&self, name: &str) -> Result<Option<&[u8]>, Repeated> {
+        let mut values = self.all(name);
+        let first = values.next();
+        match values.next() {
+            Some(_) => Err(Repeated),
+            None => Ok(first),
+        }
+    }
+
+    /// Whether the field is there at all, even empty.
+    pub fn has(&self, name: &str) -> bool {
+        self.all(name).next().is_some()
+    }
+
+    /// Applies edits in order, as Envoy's header map would.
+    pub fn apply(&mut self, edits: &[Edit]) {
+        for edit in edits {
+            match edit {
+                Edit::Remove(name) => self.0.retain(|(held, _)| held != name.as_bytes()),
+                Edit::Set(name, value) => {
+                    self.0.retain(|(held, _)| held != name.as_bytes());
+                    self.0.push((name.clone().into_bytes(), value.clone()));
+                }
+                Edit::Add(name, value) => self.0.push((name.clone().into_bytes(), value.clone())),
+            }
+        }
+    }
+}
+
+/// A change to the fields of a message; names are in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Replace every field of that name by this one.
+    Set(String, Vec<u8>),
+    /// Append one more field of that name.
+    Add(String, Vec<u8>),
+    /// Drop every field of that name.
+    Remove(String),
+}
+
+/// The head of a request: pseudo-header fields (`:method`, `:path`, `:authority`) among the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestHead {
+    /// All fields.
+    pub headers: Headers,
+}
+
+impl RequestHead {
+    /// The method, empty where Envoy gave none or several.
+    pub fn method(&self) -> &[u8] {
+        self.pseudo(":method")
+    }
+
+    /// The request target in origin form: path and query.
+    pub fn target(&self) -> &[u8] {
+        self.pseudo(":path")
+    }
+
+    /// Host and port as the client named them.
+    pub fn authority(&self) -> &[u8] {
+        self.pseudo(":authority")
+    }
+
+    fn pseudo(&self, name: &str) -> &[u8] {
+        self.headers.single(name).ok().flatten().unwrap_or_default()
+    }
+
+    /// Whether the client speaks gRPC, and so reads a `grpc-status` instead of a body.
+    pub fn is_grpc(&self) -> bool {
+        self.headers.all("content-type").any(|value| {
+            value
+                .strip_prefix(b"application/grpc")
+                .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        })
+    }
+}
+
+/// The head of a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// All fields, `:status` among them.
+    pub headers: Headers,
+}
+
+impl ResponseHead {
+    /// The status code, if it is one.
+    pub fn status(&self) -> Option<u16> {
+        let value = self.headers.single(":status").ok().flatten()?;
+        std::str::from_utf8(value).ok()?.parse().ok()
+    }
+}

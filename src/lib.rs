@@ -1,0 +1,5 @@
+//! Forecourt: token validation, request checks and caching hints for Envoy, as one Wasm module.
+pub mod config;
+pub mod head;
+pub mod reply;
+pub mod time;

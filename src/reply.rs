@@ -1,0 +1,95 @@
+//! Refusals: one stable reason code each, the same in reply, log, metric and docs, answered as
+//! RFC 9457 problem details.
+
+use serde::Serialize;
+
+/// Declares every reason code once: variant, code, status, title and what the docs say of it.
+macro_rules! codes {
+    ($($variant:ident $code:literal $status:literal $title:literal $doc:literal,)*) => {
+        /// Why a request was refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $doc] $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the docs.
+            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// The stable name.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $code,)* }
+            }
+
+            /// The HTTP status it is answered with.
+            pub const fn status(self) -> u16 {
+                match self { $(Code::$variant => $status,)* }
+            }
+
+            /// The problem's title (RFC 9457 §3.1.3): the same for every occurrence.
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)* }
+            }
+
+            /// What the reference says of it.
+            pub const fn doc(self) -> &'static str {
+                match self { $(Code::$variant => $doc,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    RequestMalformed "request_malformed" 400 "Malformed request"
+        "The request has no method, no path or more than one of them, or a header that must stand alone is repeated.",
+    PathInvalid "path_invalid" 400 "Invalid path"
+        "The path has no single meaning: dot segments, empty segments, a backslash, NUL, an encoded slash or bad percent-encoding.",
+    RouteNotFound "route_not_found" 404 "Not found"
+        "No route of the policy has this host and path.",
+    MethodNotAllowed "method_not_allowed" 405 "Method not allowed"
+        "Routes have this path, but not this method; `Allow` lists theirs.",
+    TokenMissing "token_missing" 401 "Token required"
+        "The route asks for a token and the request carries none.",
+    TokenAmbiguous "token_ambiguous" 401 "Ambiguous credentials"
+        "The request carries more than one token where one is expected.",
+    TokenMalformed "token_malformed" 401 "Malformed token"
+        "Not a compact JWS: wrong number of parts, non-canonical base64url, bad JSON, or too large.",
+    TokenUnsupported "token_unsupported" 401 "Unsupported token"
+        "The token's header asks for something that is never honoured: `crit`, `b64`, compression or encryption.",
+    TokenSignatureRemoved "token_signature_removed" 401 "Signature removed"
+        "The signature part reads `SIGNATURE_REMOVED_BY_GOOGLE`: Cloud Run's own check ran before this filter and took it away.",
+    IssuerUnknown "issuer_unknown" 401 "Unknown issuer"
+        "`iss` is not an issuer that this route accepts.",
+    AlgorithmNotAllowed "algorithm_not_allowed" 401 "Algorithm not allowed"
+        "`alg` is not one that the policy allows for this issuer, or does not fit the key.",
+    KeyUnknown "key_unknown" 401 "Unknown key"
+        "The issuer has no key with this `kid`, or `kid` is missing and several keys could apply.",
+    SignatureInvalid "signature_invalid" 401 "Invalid signature"
+        "The signature does not verify with the issuer's key.",
+    ExpiryMissing "expiry_missing" 401 "Token never expires"
+        "The token has no usable `exp`.",
+    TokenExpired "token_expired" 401 "Token expired"
+        "`exp` has passed, the policy's clock skew included.",
+    TokenNotYetValid "token_not_yet_valid" 401 "Token not yet valid"
+        "`nbf` or `iat` is in the future, the policy's clock skew included.",
+    AudienceMismatch "audience_mismatch" 401 "Wrong audience"
+        "`aud` is missing or names nobody whom this policy speaks for.",
+    ClaimMismatch "claim_mismatch" 403 "Not permitted"
+        "The token is good, but a claim rule of the route is not met.",
+    ContentTypeMissing "content_type_missing" 415 "Content type required"
+        "A body came without `Content-Type`, or with several.",
+    ContentTypeUnsupported "content_type_unsupported" 415 "Unsupported content type"
+        "The route does not accept bodies of this type, charset or content coding.",
+    BodyMissing "body_missing" 400 "Body required"
+        "The route requires a body and none came.",
+    BodyTooLarge "body_too_large" 413 "Body too large"
+        "The body is larger than the route's `maxBytes`.",
+    JsonInvalid "json_invalid" 400 "Invalid JSON"
+        "The body is not one JSON text in UTF-8 (RFC 8259), or nests too deeply.",
+    JsonDuplicateMember "json_duplicate_member" 400 "Duplicate JSON member"
+        "An object of the body names a member twice, so two readers could see two values.",
+    SchemaMismatch "schema_mismatch" 400 "Request does not match the API"
+        "The body breaks the route's schema; `errors` says where.",
+    KeysUnavailable "keys_unavailable" 503 "Keys unavailable"
+        "The issuer's keys have not been fetched yet or have grown too old.",
+    Internal "internal" 503 "Temporarily unavailable"
+        "The proxy failed to do what a check needed, so the request was not let through.",
+}
