@@ -29,7 +29,7 @@ impl Headers {
     }
 
     /// Every value of one field, in order. `name` is in lower case.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.iter()
             .filter(move |(held, _)| *held == name.as_bytes())
             .map(|(_, value)| value)

@@ -3,3 +3,4 @@ pub mod config;
 pub mod head;
 pub mod reply;
 pub mod time;
+pub mod trace;

@@ -1,6 +1,8 @@
 //! Refusals: one stable reason code each, the same in reply, log, metric and docs, answered as
 //! RFC 9457 problem details.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// Declares every reason code once: variant, code, status, title and what the docs say of it.
@@ -92,4 +94,42 @@ codes! {
         "The issuer's keys have not been fetched yet or have grown too old.",
     Internal "internal" 503 "Temporarily unavailable"
         "The proxy failed to do what a check needed, so the request was not let through.",
+}
+
+/// A request was refused, and why. Every check of the core answers with this one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stable reason.
+    pub code: Code,
+    /// One sentence for the client's developer (RFC 9457 §3.1.4). Never holds a value the client sent.
+    pub detail: Cow<'static, str>,
+    /// What to mend, where there may be several things.
+    pub errors: Vec<Violation>,
+    /// More fields for the answer, such as `allow` or `www-authenticate`.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Refusal {
+    /// A refusal with a detail and nothing else.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// One thing to mend in a request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Violation {
+    /// The part of the request: `body`, `query`, `path`, `header` or `cookie`.
+    pub location: &'static str,
+    /// JSON Pointer (RFC 6901) into the body, or the parameter's name.
+    pub pointer: String,
+    /// The schema keyword that was not met.
+    pub keyword: String,
+    /// What was expected; never what was sent.
+    pub expected: String,
 }
