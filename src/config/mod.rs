@@ -1,2 +1,3 @@
 //! The policy document: JSON in Envoy's plugin configuration, YAML to write, one schema for both.
 pub mod problem;
+pub mod types;

@@ -139,13 +139,19 @@ impl DeserializeError for Problems {
         let (place, message) = match error {
             ErrorKind::IncorrectValueKind { actual, accepted } => (
                 place,
-                format!("is {}, but must be {}", kind(actual.kind()), kinds(accepted)),
+                format!(
+                    "is {}, but must be {}",
+                    kind(actual.kind()),
+                    kinds(accepted)
+                ),
             ),
             ErrorKind::MissingField { field } => (place, format!("`{field}` is missing")),
             ErrorKind::UnknownKey { key, accepted } => {
                 (place.key(key), unknown("key", key, accepted))
             }
-            ErrorKind::UnknownValue { value, accepted } => (place, unknown("value", value, accepted)),
+            ErrorKind::UnknownValue { value, accepted } => {
+                (place, unknown("value", value, accepted))
+            }
             ErrorKind::BadSequenceLen { expected, .. } => {
                 (place, format!("must have exactly {expected} elements"))
             }
@@ -169,7 +175,10 @@ pub fn refuse<E: DeserializeError>(location: ValuePointerRef<'_>, message: Strin
 fn unknown(what: &str, given: &str, accepted: &[&str]) -> String {
     let near = did_you_mean(given, accepted.iter().copied());
     if near.is_empty() {
-        format!("unknown {what} `{given}`; known are {}", accepted.join(", "))
+        format!(
+            "unknown {what} `{given}`; known are {}",
+            accepted.join(", ")
+        )
     } else {
         format!("unknown {what} `{given}`{near}")
     }
