@@ -2,5 +2,6 @@
 pub mod config;
 pub mod head;
 pub mod reply;
+pub mod route;
 pub mod time;
 pub mod trace;

@@ -1,0 +1,120 @@
+//! Hosts: exact, or `*.` in front of a suffix.
+
+/// A host that a route answers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// Exactly this host.
+    Exact(String),
+    /// Any host below this suffix, which begins with a dot; not the suffix itself.
+    Below(String),
+}
+
+impl HostPattern {
+    /// Reads `api.example.com` or `*.example.com`; the error says what to write instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (name, below) = match text.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (text, false),
+        };
+        if name.contains('*') {
+            return Err("`*` stands for whole labels at the front: `*.example.com`".into());
+        }
+        if name.contains(['/', ':', '@', '?', '#']) && !name.starts_with('[') {
+            return Err("a host has no scheme, port or path: `api.example.com`".into());
+        }
+        let host = normal(name.as_bytes()).filter(|host| !host.is_empty());
+        let host = host.ok_or("a host is letters, digits, `-` and dots, or `[…]` for IPv6")?;
+        Ok(if below {
+            Self::Below(format!(".{host}"))
+        } else {
+            Self::Exact(host)
+        })
+    }
+
+    /// Whether a host in normal form is meant.
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(name) => host == name,
+            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+        }
+    }
+
+    /// Smaller is nearer: exact hosts first, then longer suffixes.
+    pub(super) fn rank(&self) -> (u8, usize) {
+        match self {
+            Self::Exact(_) => (0, 0),
+            Self::Below(suffix) => (1, usize::MAX - suffix.len()),
+        }
+    }
+}
+
+/// A host in the form it is compared in: lower case, no port, no final dot. `None` for what is no
+/// host (RFC 9110 §4.2.3, RFC 3986 §3.2.2).
+pub fn normal(authority: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(authority).ok()?;
+    let host = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            is_port(port).then_some(())?;
+            let plain = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
+            address.chars().all(plain).then(|| format!("[{address}]"))?
+        }
+        None => {
+            let (host, port) = match text.find(':') {
+                Some(at) => text.split_at(at),
+                None => (text, ""),
+            };
+            is_port(port).then_some(())?;
+            let host = host.strip_suffix('.').unwrap_or(host);
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+            host.chars().all(plain).then(|| host.to_owned())?
+        }
+    };
+    Some(host.to_ascii_lowercase())
+}
+
+fn is_port(text: &str) -> bool {
+    match text.strip_prefix(':') {
+        Some(digits) => digits.chars().all(|c| c.is_ascii_digit()),
+        None => text.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_have_one_form() {
+        for (given, host) in [
+            ("API.Example.com", Some("api.example.com")),
+            ("a.test:8080", Some("a.test")),
+            ("a.test.", Some("a.test")),
+            ("[::1]:80", Some("[::1]")),
+            ("", Some("")),
+            ("a b", None),
+            ("a.test:8o", None),
+            ("user@a.test", None),
+            ("[::1", None),
+        ] {
+            assert_eq!(normal(given.as_bytes()).as_deref(), host, "{given}");
+        }
+        assert_eq!(normal(b"\xff"), None);
+    }
+
+    #[test]
+    fn patterns_that_cannot_be_meant_are_refused() {
+        for text in [
+            "",
+            "*",
+            "*.",
+            "a.*",
+            "https://a.test",
+            "a.test:80",
+            "a.test/x",
+            "a b",
+        ] {
+            assert!(HostPattern::parse(text).is_err(), "{text}");
+        }
+    }
+}
