@@ -1,6 +1,7 @@
 //! Forecourt: token validation, request checks and caching hints for Envoy, as one Wasm module.
 pub mod config;
 pub mod head;
+pub mod hints;
 pub mod reply;
 pub mod route;
 pub mod time;

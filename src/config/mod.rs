@@ -1,3 +1,4 @@
 //! The policy document: JSON in Envoy's plugin configuration, YAML to write, one schema for both.
+pub mod cache;
 pub mod problem;
 pub mod types;
