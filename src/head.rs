@@ -21,6 +21,34 @@ impl Headers {
         headers
     }
 
+    /// Reads the proxy-wasm wire form of a map: a count, then the sizes of each name and value, then
+    /// the names and values themselves, each with a zero behind it; all numbers `u32`, little endian.
+    pub fn from_wire(bytes: &[u8]) -> Option<Self> {
+        if bytes.is_empty() {
+            return Some(Self::default());
+        }
+        let number = |at: usize| -> Option<usize> {
+            let four = bytes.get(at..at.checked_add(4)?)?;
+            usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
+        };
+        let count = number(0)?;
+        let mut at = count.checked_mul(8)?.checked_add(4)?;
+        let mut text = |size: usize| -> Option<Vec<u8>> {
+            let end = at.checked_add(size)?;
+            let text = bytes.get(at..end)?.to_vec();
+            at = end.checked_add(1)?;
+            Some(text)
+        };
+        let mut fields = Vec::with_capacity(count.min(bytes.len() / 8));
+        for index in 0..count {
+            let sizes = index.checked_mul(8)?.checked_add(4)?;
+            let name = text(number(sizes)?)?;
+            let value = text(number(sizes.checked_add(4)?)?)?;
+            fields.push((name, value));
+        }
+        Some(Self::new(fields))
+    }
+
     /// Every field, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0
@@ -125,5 +153,62 @@ impl ResponseHead {
     pub fn status(&self) -> Option<u16> {
         let value = self.headers.single(":status").ok().flatten()?;
         std::str::from_utf8(value).ok()?.parse().ok()
+    }
+}
+
+/// Writes fields in the wire form that [`Headers::from_wire`] reads.
+pub fn to_wire(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+    // No list of fields that fits a 32-bit memory overflows these casts.
+    let number = |value: usize| (value as u32).to_le_bytes();
+    let mut wire = number(fields.len()).to_vec();
+    for (name, value) in fields {
+        wire.extend(number(name.len()));
+        wire.extend(number(value.len()));
+    }
+    for part in fields.iter().flat_map(|(name, value)| [name, value]) {
+        wire.extend_from_slice(part);
+        wire.push(0);
+    }
+    wire
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: &[(&[u8], &[u8])] = &[(b":path", b"/a"), (b"X-\xff", b"\0\xfe"), (b"empty", b"")];
+
+    #[test]
+    fn the_wire_form_reads_back_whatever_the_bytes() {
+        let read = Headers::from_wire(&to_wire(FIELDS)).unwrap();
+        let held: Vec<_> = read.iter().collect();
+        assert_eq!(
+            held,
+            [
+                (&b":path"[..], &b"/a"[..]),
+                (b"x-\xff", b"\0\xfe"),
+                (b"empty", b"")
+            ]
+        );
+        assert_eq!(Headers::from_wire(b""), Some(Headers::default()));
+    }
+
+    #[test]
+    fn a_wire_form_that_lies_about_its_sizes_is_refused() {
+        let wire = to_wire(FIELDS);
+        for end in 1..wire.len() - 1 {
+            assert_eq!(Headers::from_wire(&wire[..end]), None, "{end}");
+        }
+        assert_eq!(Headers::from_wire(&[0xff; 64]), None);
+    }
+
+    #[test]
+    fn a_field_that_must_stand_alone_is_not_taken_twice() {
+        let headers = Headers::new(vec![
+            (b"Host".to_vec(), b"a".to_vec()),
+            (b"host".to_vec(), b"b".to_vec()),
+        ]);
+        assert_eq!(headers.single("host"), Err(Repeated));
+        assert_eq!(headers.single("other"), Ok(None));
     }
 }

@@ -1,4 +1,6 @@
 //! Forecourt: token validation, request checks and caching hints for Envoy, as one Wasm module.
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 pub mod head;
 pub mod hints;

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::head::RequestHead;
+
 /// Declares every reason code once: variant, code, status, title and what the docs say of it.
 macro_rules! codes {
     ($($variant:ident $code:literal $status:literal $title:literal $doc:literal,)*) => {
@@ -132,4 +134,159 @@ pub struct Violation {
     pub keyword: String,
     /// What was expected; never what was sent.
     pub expected: String,
+}
+
+/// An answer that Forecourt gives itself, in place of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The reason.
+    pub code: Code,
+    /// The HTTP status; a gRPC client reads [`Reply::grpc`] instead.
+    pub status: u16,
+    /// Fields, `content-type` and `cache-control` among them.
+    pub headers: Vec<(String, String)>,
+    /// Problem details, or nothing for `HEAD` and gRPC.
+    pub body: Vec<u8>,
+    /// `grpc-status` and `grpc-message`, where the client speaks gRPC.
+    pub grpc: Option<(i32, &'static str)>,
+}
+
+/// RFC 9457 §3.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Violation],
+}
+
+impl Refusal {
+    /// The answer to a request with this head.
+    pub fn reply(&self, head: &RequestHead) -> Reply {
+        // Several of our statuses may be cached by default (RFC 9110 §15.1), and none of them should.
+        let mut headers = vec![("cache-control".to_owned(), "no-store".to_owned())];
+        headers.extend(self.headers.iter().cloned());
+        let grpc = head
+            .is_grpc()
+            .then(|| (grpc_status(self.code.status()), self.code.as_str()));
+        let mut body = Vec::new();
+        if grpc.is_none() {
+            headers.push(("content-type".into(), "application/problem+json".into()));
+            if head.method() != b"HEAD" {
+                body = self.problem();
+            }
+        }
+        Reply {
+            code: self.code,
+            status: self.code.status(),
+            headers,
+            body,
+            grpc,
+        }
+    }
+
+    fn problem(&self) -> Vec<u8> {
+        let problem = Problem {
+            r#type: format!("urn:forecourt:problem:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            errors: &self.errors,
+        };
+        // Strings and numbers always serialise; an empty body would still carry status and headers.
+        serde_json::to_vec(&problem).unwrap_or_default()
+    }
+}
+
+/// The gRPC status nearest to an HTTP status, by meaning: a refused request was not malformed HTTP,
+/// so 400 is INVALID_ARGUMENT rather than gRPC's fallback INTERNAL.
+fn grpc_status(http: u16) -> i32 {
+    match http {
+        400 | 414 | 415 | 431 => 3,
+        401 => 16,
+        403 => 7,
+        404 | 405 => 12,
+        413 => 8,
+        503 => 14,
+        _ => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::Headers;
+
+    fn head(fields: &[(&str, &str)]) -> RequestHead {
+        let field =
+            |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        RequestHead {
+            headers: Headers::new(fields.iter().map(field).collect()),
+        }
+    }
+
+    #[test]
+    fn codes_are_unique_and_tell_a_refusal() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.status()), "{code:?}");
+            assert!(
+                code.as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_')
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_problem_details_that_no_cache_keeps() {
+        let reply = Refusal::new(Code::TokenExpired, "The token has expired.")
+            .reply(&head(&[(":method", "GET")]));
+        assert_eq!(reply.status, 401);
+        assert!(
+            reply
+                .headers
+                .contains(&("cache-control".into(), "no-store".into()))
+        );
+        assert!(
+            reply
+                .headers
+                .contains(&("content-type".into(), "application/problem+json".into()))
+        );
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:forecourt:problem:token_expired", "title": "Token expired",
+                "status": 401, "detail": "The token has expired.", "code": "token_expired",
+            })
+        );
+    }
+
+    #[test]
+    fn head_gets_no_body_and_grpc_gets_a_status() {
+        let refusal = Refusal::new(Code::ClaimMismatch, "No.");
+        let reply = refusal.reply(&head(&[(":method", "HEAD")]));
+        assert!(reply.body.is_empty());
+        let reply = refusal.reply(&head(&[
+            (":method", "POST"),
+            ("content-type", "application/grpc+proto"),
+        ]));
+        assert_eq!(
+            (reply.grpc, reply.body.len()),
+            (Some((7, "claim_mismatch")), 0)
+        );
+        let reply = refusal.reply(&head(&[
+            (":method", "POST"),
+            ("content-type", "application/grpcx"),
+        ]));
+        assert_eq!(reply.grpc, None);
+    }
 }

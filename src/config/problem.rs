@@ -39,6 +39,17 @@ impl Place {
         Self(format!("{}[{index}]", self.0))
     }
 
+    /// The place that this one lies in; `None` for the whole document.
+    pub fn parent(&self) -> Option<Self> {
+        let text = match self.0.strip_suffix(']') {
+            // A quoted key may hold brackets of its own, so find where the quote began.
+            Some(inner) if inner.ends_with('"') => self.0.rsplit_once("[\"").map(|(text, _)| text),
+            Some(_) => self.0.rsplit_once('[').map(|(text, _)| text),
+            None => Some(self.0.rsplit_once('.').map_or("", |(text, _)| text)),
+        };
+        (!self.0.is_empty()).then(|| Self(text.unwrap_or_default().to_owned()))
+    }
+
     fn from_pointer(pointer: ValuePointerRef<'_>) -> Self {
         match pointer {
             ValuePointerRef::Origin => Self::root(),

@@ -1,0 +1,188 @@
+//! Carries proxy events to the exchange and its decisions to the host.
+//!
+//! Every failure of the host on the way ends in a refusal: nothing passes unchecked because a call
+//! did not work.
+
+use std::rc::Rc;
+
+use crate::exchange::{Exchange, Step, internal};
+use crate::head::{Edit, RequestHead, ResponseHead};
+use crate::host::{Counter, Host, HostError};
+use crate::policy::Policy;
+use crate::reply::Reply;
+use crate::time::UnixTime;
+use crate::token::{Crypto, Env, Keys};
+use crate::trace::Trace;
+
+/// Whether the message in hand goes on now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It does.
+    Continue,
+    /// It waits, or was answered.
+    Pause,
+}
+
+/// One HTTP stream.
+#[derive(Debug)]
+pub struct Stream {
+    exchange: Exchange,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// The request's headers have not come.
+    Start,
+    /// The body is being gathered.
+    Gathering,
+    /// The request is settled.
+    Settled,
+}
+
+impl Stream {
+    /// Begins a stream under a policy.
+    pub fn new(policy: Rc<Policy>) -> Self {
+        Self {
+            exchange: Exchange::new(policy, Trace::off()),
+            progress: Progress::Start,
+        }
+    }
+
+    /// The request's headers are here; `ends` when nothing follows.
+    pub fn request_headers(
+        &mut self,
+        host: &mut dyn Host,
+        keys: &dyn Keys,
+        crypto: &dyn Crypto,
+        ends: bool,
+    ) -> Flow {
+        let (now, headers) = match (host.now(), host.request_headers()) {
+            (Ok(now), Ok(headers)) => (UnixTime::from(now), headers),
+            _ => return self.fail(host),
+        };
+        let env = Env { now, keys, crypto };
+        let step = self.exchange.request(RequestHead { headers }, ends, &env);
+        self.carry_out(host, step)
+    }
+
+    /// More of the body is here: `size` bytes of it so far, `ends` when that was all.
+    pub fn request_body(&mut self, host: &mut dyn Host, size: usize, ends: bool) -> Flow {
+        if self.progress != Progress::Gathering {
+            return self.settled_flow();
+        }
+        if let Some(step) = self.exchange.body_so_far(size as u64) {
+            return self.carry_out(host, step);
+        }
+        if ends {
+            self.whole_body(host, size)
+        } else {
+            Flow::Pause
+        }
+    }
+
+    /// Trailers end the body too: with them no body event says so.
+    pub fn request_trailers(&mut self, host: &mut dyn Host) -> Flow {
+        if self.progress != Progress::Gathering {
+            return self.settled_flow();
+        }
+        let limit = self.exchange.body_limit().unwrap_or(0);
+        // One byte more than the limit, so that a body that grew unseen is still found too large.
+        let size = usize::try_from(limit.saturating_add(1)).unwrap_or(usize::MAX);
+        self.whole_body(host, size)
+    }
+
+    fn whole_body(&mut self, host: &mut dyn Host, size: usize) -> Flow {
+        let body = if size == 0 { Ok(Vec::new()) } else { host.request_body(size) };
+        match body {
+            Ok(body) => {
+                let step = self.exchange.body(&body);
+                self.carry_out(host, step)
+            }
+            Err(HostError) => self.fail(host),
+        }
+    }
+
+    /// The answer's headers are here.
+    pub fn response_headers(&mut self, host: &mut dyn Host) -> Flow {
+        if !self.exchange.is_forwarded() {
+            return Flow::Continue;
+        }
+        let done = (|| {
+            let head = ResponseHead {
+                headers: host.response_headers()?,
+            };
+            let now = UnixTime::from(host.now()?);
+            let edits = self.exchange.response(&head, now);
+            apply(&edits, |edits| host.edit_response(edits))
+        })();
+        match done {
+            Ok(()) => Flow::Continue,
+            // A hint that could not be set may be the one that keeps an answer private.
+            Err(HostError) => self.fail(host),
+        }
+    }
+
+    fn carry_out(&mut self, host: &mut dyn Host, step: Step) -> Flow {
+        match step {
+            Step::Forward(edits) => {
+                if apply(&edits, |edits| host.edit_request(edits)).is_err() {
+                    return self.fail(host);
+                }
+                self.progress = Progress::Settled;
+                host.count(Counter::Forwarded);
+                self.report_monitored(host);
+                Flow::Continue
+            }
+            Step::AwaitBody {
+                edits,
+                headers_first,
+            } => {
+                if apply(&edits, |edits| host.edit_request(edits)).is_err() {
+                    return self.fail(host);
+                }
+                self.progress = Progress::Gathering;
+                if headers_first { Flow::Continue } else { Flow::Pause }
+            }
+            Step::Reply(reply) => self.send(host, &reply),
+        }
+    }
+
+    fn fail(&mut self, host: &mut dyn Host) -> Flow {
+        match self.exchange.refuse(&internal()) {
+            Step::Reply(reply) => self.send(host, &reply),
+            _ => Flow::Pause,
+        }
+    }
+
+    fn send(&mut self, host: &mut dyn Host, reply: &Reply) -> Flow {
+        self.progress = Progress::Settled;
+        host.count(Counter::Refused(reply.code));
+        host.publish("forecourt_decision", reply.code.as_str());
+        self.report_monitored(host);
+        let route = self.exchange.route().map_or("-", |route| &route.name);
+        log::info!("refused {} {} on route {route}", reply.status, reply.code.as_str());
+        // Where even the reply fails the stream stays paused: it ends by Envoy's timeout, unanswered
+        // but closed.
+        let _ = host.reply(reply);
+        Flow::Pause
+    }
+
+    fn report_monitored(&mut self, host: &mut dyn Host) {
+        for code in self.exchange.monitored() {
+            host.count(Counter::Monitored(*code));
+            host.publish("forecourt_monitored", code.as_str());
+            let route = self.exchange.route().map_or("-", |route| &route.name);
+            log::info!("monitor: would refuse {} {} on route {route}", code.status(), code.as_str());
+        }
+    }
+
+    fn settled_flow(&self) -> Flow {
+        if self.exchange.is_forwarded() { Flow::Continue } else { Flow::Pause }
+    }
+}
+
+/// No edits, no call.
+fn apply(edits: &[Edit], call: impl FnOnce(&[Edit]) -> Result<(), HostError>) -> Result<(), HostError> {
+    if edits.is_empty() { Ok(()) } else { call(edits) }
+}

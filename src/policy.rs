@@ -1,0 +1,72 @@
+//! The compiled policy: immutable, and valid by construction.
+//!
+//! It puts together what each job compiled for itself; `config` is the only module that makes one.
+
+use crate::hints;
+use crate::route::Router;
+use crate::schema::BodyRule;
+use crate::token::{Access, Issuer};
+
+/// Everything the filter decides by.
+#[derive(Debug)]
+pub struct Policy {
+    /// The issuers, referred to by index.
+    pub issuers: Vec<Issuer>,
+    /// Finds a route's index in `routes`.
+    pub router: Router,
+    /// The routes, in the policy's order.
+    pub routes: Vec<Route>,
+    /// Header names that some route sets from a verified token, with `_` as `-`: removed from every
+    /// request before anything else.
+    pub identity_headers: Vec<String>,
+    /// What happens to requests that no route takes.
+    pub unmatched: Unmatched,
+    /// Whether a request's headers wait for its body.
+    pub body_checks: BodyChecks,
+}
+
+/// What one route asks for.
+#[derive(Debug)]
+pub struct Route {
+    /// For logs and `explain`: the policy's name of it, or method and path.
+    pub name: String,
+    /// Who may call it.
+    pub access: Access,
+    /// What its bodies must be; `None` leaves bodies alone.
+    pub body: Option<BodyRule>,
+    /// What caches may do with its answers.
+    pub hints: hints::Rule,
+    /// Whether refusals are carried out.
+    pub mode: Mode,
+}
+
+/// Whether a route's refusals are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A refused request gets the refusal.
+    #[default]
+    Enforce,
+    /// A refused request is logged and counted, and passes without an identity.
+    Monitor,
+}
+
+/// What happens to requests that no route takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unmatched {
+    /// 404 or 405.
+    #[default]
+    Deny,
+    /// They pass, without identity headers, tokens unread.
+    Allow,
+}
+
+/// Whether a request's headers wait for its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyChecks {
+    /// Nothing reaches the service before the body has been checked. Needs Envoy's
+    /// `allow_on_headers_stop_iteration: true` on the plugin.
+    #[default]
+    Hold,
+    /// Headers go first; a refused body resets the stream behind them.
+    Stream,
+}
