@@ -1,0 +1,292 @@
+//! A whole Envoy configuration: one listener, the filter, the services behind it, the admin
+//! interface.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::extended;
+use super::filter::Filter;
+use super::upstream::Upstream;
+
+/// The smallest buffer a connection gets, in bytes. Envoy's guide for edges says 32 KiB; a little
+/// more lets a body of 64 KiB wait for its check without asking twice.
+const SMALLEST_BUFFER: u64 = 128 * 1024;
+
+/// What is left for the rest beside the largest body that is held, in bytes.
+const BUFFER_SLACK: u64 = 64 * 1024;
+
+/// How many clients may be connected at once.
+const MAX_CONNECTIONS: u64 = 10_000;
+
+/// An Envoy to be: what listens where, with which filter, in front of what.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// Where clients connect; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The admin interface; port 0 lets the system choose. It can stop Envoy and shows its whole
+    /// configuration, so it belongs on loopback.
+    pub admin: SocketAddr,
+    /// The filter; without one, requests pass as they are.
+    pub filter: Option<Filter>,
+    /// The service behind.
+    pub upstream: Upstream,
+    /// Authorities to trust for `https` upstreams; the system's own if `None`.
+    pub trusted_ca: Option<PathBuf>,
+    /// The largest body that a filter holds back, in bytes.
+    pub largest_body: u64,
+}
+
+impl Bootstrap {
+    /// Loopback only, on ports the system chooses.
+    pub fn new(upstream: Upstream, filter: Option<Filter>) -> Self {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            listen: loopback,
+            admin: loopback,
+            filter,
+            upstream,
+            trusted_ca: None,
+            largest_body: 0,
+        }
+    }
+
+    /// The configuration as Envoy reads it.
+    pub fn to_value(&self) -> Value {
+        json!({
+            "admin": { "address": socket_address(self.admin) },
+            "overload_manager": { "resource_monitors": [{
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": MAX_CONNECTIONS,
+                },
+            }]},
+            "static_resources": {
+                "listeners": [self.listener()],
+                "clusters": [self.upstream.cluster(
+                    UPSTREAM,
+                    self.buffer_limit(),
+                    self.trusted_ca.as_deref(),
+                )],
+            },
+        })
+    }
+
+    fn listener(&self) -> Value {
+        json!({
+            "name": LISTENER,
+            "address": socket_address(self.listen),
+            "per_connection_buffer_limit_bytes": self.buffer_limit(),
+            "filter_chains": [{ "filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": self.connection_manager(),
+            }]}],
+        })
+    }
+
+    fn connection_manager(&self) -> Value {
+        let router = json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            },
+        });
+        let filters: Vec<Value> = self
+            .filter
+            .iter()
+            .map(Filter::to_value)
+            .chain([router])
+            .collect();
+        json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "forecourt",
+            "codec_type": "AUTO",
+            "use_remote_address": true,
+            // One meaning per path: Envoy resolves what has a normal form, the filter refuses what
+            // has none (an encoded slash is left for it to see).
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+            "common_http_protocol_options": {
+                "idle_timeout": "300s",
+                // `x_user` and `x-user` are one name to many services, so the first could pose as
+                // a header that only the filter may set.
+                "headers_with_underscores_action": "DROP_HEADER",
+            },
+            "http_protocol_options": { "enable_trailers": true },
+            "http2_protocol_options": {
+                "max_concurrent_streams": 100,
+                "initial_stream_window_size": self.buffer_limit(),
+                "initial_connection_window_size": self.buffer_limit().saturating_mul(4).min(i32::MAX as u64),
+            },
+            "request_headers_timeout": "10s",
+            "stream_idle_timeout": "300s",
+            "access_log": [access_log()],
+            "route_config": { "name": "forecourt", "virtual_hosts": [{
+                "name": "all",
+                "domains": ["*"],
+                "routes": [{ "match": { "prefix": "/" }, "route": self.route() }],
+            }]},
+            "http_filters": filters,
+        })
+    }
+
+    fn route(&self) -> Value {
+        let route = json!({
+            "cluster": UPSTREAM,
+            // What Cloud Run allows a request by default.
+            "timeout": "300s",
+            // Only a request that never reached the service may be sent again.
+            "retry_policy": { "retry_on": "connect-failure", "num_retries": 2 },
+        });
+        match self.upstream.host_rewrite() {
+            None => route,
+            Some(host) => {
+                let rewrite =
+                    json!({ "host_rewrite_literal": host, "append_x_forwarded_host": true });
+                extended(route, rewrite)
+            }
+        }
+    }
+
+    /// Room for the largest body that waits for its check. Envoy would answer 413 by itself when it
+    /// runs out, before the filter can say why.
+    fn buffer_limit(&self) -> u64 {
+        self.largest_body
+            .saturating_add(BUFFER_SLACK)
+            .clamp(SMALLEST_BUFFER, i32::MAX as u64)
+    }
+}
+
+/// As YAML, as `envoy -c` takes it.
+impl fmt::Display for Bootstrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_yaml_ng::to_string(&self.to_value()).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// The listener's name in Envoy.
+pub(super) const LISTENER: &str = "forecourt";
+
+/// The name of the service's cluster.
+const UPSTREAM: &str = "upstream";
+
+fn socket_address(address: SocketAddr) -> Value {
+    json!({ "socket_address": {
+        "address": address.ip().to_string(),
+        "port_value": address.port(),
+    }})
+}
+
+/// One JSON object a request. No header, no query, no body: a token may be in any of them.
+fn access_log() -> Value {
+    json!({
+        "name": "envoy.access_loggers.stdout",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": { "json_format": {
+                "time": "%START_TIME%",
+                "method": "%REQ(:METHOD)%",
+                "path": "%PATH(NQ)%",
+                "protocol": "%PROTOCOL%",
+                "status": "%RESPONSE_CODE%",
+                "decision": "%FILTER_STATE(wasm.forecourt_decision:PLAIN)%",
+                "details": "%RESPONSE_CODE_DETAILS%",
+                "flags": "%RESPONSE_FLAGS%",
+                "millis": "%DURATION%",
+                "upstream": "%UPSTREAM_HOST%",
+            }},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bootstrap() -> Bootstrap {
+        Bootstrap::new("http://127.0.0.1:1".parse().unwrap(), None)
+    }
+
+    fn manager(bootstrap: &Bootstrap) -> Value {
+        let value = bootstrap.to_value();
+        let chain = &value["static_resources"]["listeners"][0]["filter_chains"][0];
+        chain["filters"][0]["typed_config"].clone()
+    }
+
+    #[test]
+    fn everything_is_on_loopback_unless_asked() {
+        let value = bootstrap().to_value();
+        for address in [
+            &value["admin"]["address"],
+            &value["static_resources"]["listeners"][0]["address"],
+        ] {
+            assert_eq!(address["socket_address"]["address"], "127.0.0.1");
+            assert_eq!(address["socket_address"]["port_value"], 0);
+        }
+    }
+
+    #[test]
+    fn the_filter_comes_before_the_router_and_holds_headers() {
+        let mut bootstrap = bootstrap();
+        assert_eq!(
+            manager(&bootstrap)["http_filters"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        bootstrap.filter = Some(Filter {
+            module: "forecourt.wasm".into(),
+            policy: "{\"n\": 12345678901234567}".to_owned(),
+        });
+        let manager = manager(&bootstrap);
+        let config = &manager["http_filters"][0]["typed_config"]["config"];
+        assert_eq!(config["allow_on_headers_stop_iteration"], true);
+        assert_eq!(config["failure_policy"], "FAIL_RELOAD");
+        assert_eq!(
+            config["configuration"]["value"],
+            "{\"n\": 12345678901234567}"
+        );
+        assert_eq!(
+            manager["http_filters"][1]["name"],
+            "envoy.filters.http.router"
+        );
+    }
+
+    #[test]
+    fn buffers_hold_the_largest_body() {
+        let mut bootstrap = bootstrap();
+        for (largest, least) in [(0, 0), (65_536, 65_537), (10 << 20, (10 << 20) + 1)] {
+            bootstrap.largest_body = largest;
+            let value = bootstrap.to_value();
+            let limit =
+                &value["static_resources"]["listeners"][0]["per_connection_buffer_limit_bytes"];
+            assert!(limit.as_u64().unwrap() >= least);
+        }
+        bootstrap.largest_body = u64::MAX;
+        let window = &manager(&bootstrap)["http2_protocol_options"]["initial_stream_window_size"];
+        assert_eq!(window.as_u64(), Some(i32::MAX as u64));
+    }
+
+    #[test]
+    fn a_tls_service_is_called_by_its_own_name() {
+        let mut bootstrap = bootstrap();
+        let route = |b: &Bootstrap| {
+            manager(b)["route_config"]["virtual_hosts"][0]["routes"][0]["route"].clone()
+        };
+        assert_eq!(route(&bootstrap).get("host_rewrite_literal"), None);
+        bootstrap.upstream = "https://a.run.app".parse().unwrap();
+        assert_eq!(route(&bootstrap)["host_rewrite_literal"], "a.run.app");
+    }
+
+    #[test]
+    fn the_access_log_holds_no_query_and_no_header() {
+        let log = access_log().to_string();
+        assert!(log.contains("%PATH(NQ)%"), "{log}");
+        assert_eq!(log.matches("%REQ(").count(), 1, "{log}");
+    }
+}
