@@ -18,6 +18,7 @@
 
 pub mod directives;
 pub mod field;
+pub mod structured;
 
 use directives::{Directives, MAX_SECONDS, Reading};
 
