@@ -6,5 +6,6 @@ pub mod head;
 pub mod hints;
 pub mod reply;
 pub mod route;
+pub mod schema;
 pub mod time;
 pub mod trace;

@@ -87,9 +87,15 @@ codes! {
     BodyTooLarge "body_too_large" 413 "Body too large"
         "The body is larger than the route's `maxBytes`.",
     JsonInvalid "json_invalid" 400 "Invalid JSON"
-        "The body is not one JSON text in UTF-8 (RFC 8259), or nests too deeply.",
+        "The body is not one JSON text in UTF-8 (RFC 8259).",
     JsonDuplicateMember "json_duplicate_member" 400 "Duplicate JSON member"
         "An object of the body names a member twice, so two readers could see two values.",
+    JsonTooDeep "json_too_deep" 400 "JSON nests too deeply"
+        "Arrays and objects of the body nest deeper than the route allows.",
+    JsonTooManyValues "json_too_many_values" 400 "Too many JSON values"
+        "The body has more members and elements than the route allows.",
+    JsonStringTooLong "json_string_too_long" 400 "JSON string too long"
+        "A string or a member's name in the body is longer than the route allows.",
     SchemaMismatch "schema_mismatch" 400 "Request does not match the API"
         "The body breaks the route's schema; `errors` says where.",
     KeysUnavailable "keys_unavailable" 503 "Keys unavailable"

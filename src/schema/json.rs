@@ -1,0 +1,389 @@
+//! One pass over the bytes of a JSON text (RFC 8259) that both reads it and refuses what two
+//! readers could read differently: duplicate members, invalid UTF-8, a byte order mark, lone
+//! surrogates, trailing text, too deep or too many values.
+//!
+//! Numbers: integers of 64 bits are exact, every other number is the nearest IEEE 754 double
+//! (RFC 8259 §6), and one beyond the range of doubles is refused.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// Bounds on one JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many arrays and objects may nest; at most [`Limits::DEEPEST`].
+    pub depth: usize,
+    /// How many members and elements all objects and arrays may have together.
+    pub values: usize,
+    /// How long a string or a member's name may be, in bytes of UTF-8 once decoded.
+    pub string: usize,
+}
+
+impl Limits {
+    /// No limit on depth may be above this: deeper texts would exhaust the parser's stack.
+    pub const DEEPEST: usize = 120;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            depth: 64,
+            values: 100_000,
+            string: usize::MAX,
+        }
+    }
+}
+
+/// Why a text was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Not one JSON text in UTF-8; holds what is wrong and where, never a piece of the text.
+    Syntax(String),
+    /// A member is named twice: JSON Pointer (RFC 6901) to its second occurrence.
+    Duplicate(String),
+    /// Nested deeper than allowed: pointer to the value that goes too deep.
+    TooDeep(String),
+    /// More members and elements than allowed.
+    TooMany,
+    /// A string longer than allowed: pointer to it, or to the object whose member's name it is.
+    TooLong(String),
+}
+
+/// Reads one JSON text.
+pub fn parse(text: &[u8], limits: &Limits) -> Result<Value, Fault> {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        return Err(Fault::Syntax("it begins with a byte order mark".into()));
+    }
+    let text = std::str::from_utf8(text)
+        .map_err(|error| Fault::Syntax(format!("byte {} is not UTF-8", error.valid_up_to())))?;
+    let mut pass = Pass {
+        limits,
+        depth: 0,
+        values: 0,
+        path: Vec::new(),
+        fault: None,
+    };
+    let mut source = serde_json::Deserializer::from_str(text);
+    let read = pass
+        .deserialize(&mut source)
+        .and_then(|value| source.end().map(|()| value));
+    read.map_err(|error| pass.fault.take().unwrap_or_else(|| syntax(&error)))
+}
+
+fn syntax(error: &serde_json::Error) -> Fault {
+    let what = if error.is_eof() {
+        "it ends too early"
+    } else {
+        "the text is not JSON"
+    };
+    Fault::Syntax(format!(
+        "{what} at line {} column {}",
+        error.line(),
+        error.column()
+    ))
+}
+
+enum Step {
+    Member(String),
+    Element(usize),
+}
+
+struct Pass<'l> {
+    limits: &'l Limits,
+    depth: usize,
+    values: usize,
+    /// The way to the value being read.
+    path: Vec<Step>,
+    /// Our own verdict; serde's error type could only carry it as text.
+    fault: Option<Fault>,
+}
+
+impl Pass<'_> {
+    fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        for step in &self.path {
+            push_step(&mut pointer, step);
+        }
+        pointer
+    }
+
+    fn fail<E: de::Error>(&mut self, fault: Fault) -> E {
+        self.fault = Some(fault);
+        E::custom("")
+    }
+
+    fn enter<E: de::Error>(&mut self) -> Result<(), E> {
+        self.depth += 1;
+        if self.depth > self.limits.depth.min(Limits::DEEPEST) {
+            let pointer = self.pointer();
+            return Err(self.fail(Fault::TooDeep(pointer)));
+        }
+        Ok(())
+    }
+
+    fn count<E: de::Error>(&mut self) -> Result<(), E> {
+        self.values += 1;
+        if self.values > self.limits.values {
+            return Err(self.fail(Fault::TooMany));
+        }
+        Ok(())
+    }
+
+    fn measure<E: de::Error>(&mut self, string: &str) -> Result<(), E> {
+        if string.len() > self.limits.string {
+            let pointer = self.pointer();
+            return Err(self.fail(Fault::TooLong(pointer)));
+        }
+        Ok(())
+    }
+}
+
+fn push_step(pointer: &mut String, step: &Step) {
+    pointer.push('/');
+    match step {
+        Step::Member(name) => pointer.push_str(&name.replace('~', "~0").replace('/', "~1")),
+        Step::Element(index) => pointer.push_str(&index.to_string()),
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Pass<'_> {
+    type Value = Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, source: D) -> Result<Value, D::Error> {
+        source.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Pass<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        self.measure(value)?;
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        self.measure(&value)?;
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<Value, A::Error> {
+        self.enter()?;
+        let mut elements = Vec::new();
+        loop {
+            self.path.push(Step::Element(elements.len()));
+            let Some(element) = source.next_element_seed(&mut *self)? else {
+                break;
+            };
+            self.path.pop();
+            self.count()?;
+            elements.push(element);
+        }
+        self.path.pop();
+        self.depth -= 1;
+        Ok(Value::Array(elements))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut source: A) -> Result<Value, A::Error> {
+        self.enter()?;
+        let mut members = Map::new();
+        while let Some(name) = source.next_key::<String>()? {
+            self.measure(&name)?;
+            self.count()?;
+            let known = members.contains_key(&name);
+            self.path.push(Step::Member(name));
+            if known {
+                let pointer = self.pointer();
+                return Err(self.fail(Fault::Duplicate(pointer)));
+            }
+            let value = source.next_value_seed(&mut *self)?;
+            if let Some(Step::Member(name)) = self.path.pop() {
+                members.insert(name, value);
+            }
+        }
+        self.depth -= 1;
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Result<Value, Fault> {
+        parse(text.as_bytes(), &Limits::default())
+    }
+
+    fn is_syntax(read: Result<Value, Fault>) -> bool {
+        matches!(read, Err(Fault::Syntax(_)))
+    }
+
+    #[test]
+    fn reads_every_kind_of_value() {
+        let text = r#" {"a": [1, -2, 0.5, true, null, "\u00e9\ud83d\ude00"], "b": {}} "#;
+        assert_eq!(
+            read(text),
+            Ok(json!({"a": [1, -2, 0.5, true, null, "é😀"], "b": {}}))
+        );
+        assert_eq!(read("\"x\""), Ok(json!("x")));
+    }
+
+    #[test]
+    fn duplicate_members_are_refused_however_they_are_written() {
+        for (text, pointer) in [
+            (r#"{"a":1,"a":2}"#, "/a"),
+            (r#"{"a":1,"\u0061":2}"#, "/a"),
+            (r#"[0,{"x~/y":1,"x~\/y":1}]"#, "/1/x~0~1y"),
+            (r#"{"":1,"":1}"#, "/"),
+        ] {
+            assert_eq!(read(text), Err(Fault::Duplicate(pointer.into())), "{text}");
+        }
+        assert!(read(r#"{"a":{"a":1},"A":{"a":1}}"#).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_one_json_text_is_refused() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "[1",
+            "[1,]",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "{a:1}",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "NaN",
+            "Infinity",
+            "nul",
+            "1 2",
+            "{} {}",
+            "{}\u{0}",
+            "// c\n1",
+            "\"a\nb\"",
+            "\"\\x\"",
+            "\u{feff}1",
+            "\u{a0}1",
+            "1e400",
+            "-1e999",
+        ] {
+            assert!(is_syntax(read(text)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lone_surrogates_and_invalid_utf8_are_refused() {
+        for text in [
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\u0041""#,
+            r#"{"\udfff":1}"#,
+        ] {
+            assert!(is_syntax(read(text)), "{text}");
+        }
+        for text in [
+            &b"\"\xff\""[..],
+            b"\"\xc0\xaf\"",
+            b"\"\xed\xa0\x80\"",
+            b"\xfe\xff\0\"",
+            b"{}\xff",
+        ] {
+            assert!(is_syntax(parse(text, &Limits::default())), "{text:?}");
+        }
+        assert_eq!(
+            parse(b"\xef\xbb\xbf{}", &Limits::default()),
+            Err(Fault::Syntax("it begins with a byte order mark".into()))
+        );
+    }
+
+    #[test]
+    fn numbers_have_one_defined_value() {
+        assert_eq!(read("18446744073709551615"), Ok(json!(u64::MAX)));
+        assert_eq!(read("-9223372036854775808"), Ok(json!(i64::MIN)));
+        assert_eq!(
+            read("18446744073709551616"),
+            Ok(json!(18446744073709551616.0))
+        );
+        assert_eq!(read("1e2"), Ok(json!(100.0)));
+        assert_eq!(read("1e-999"), Ok(json!(0.0)));
+        let digits = "9".repeat(400);
+        assert!(is_syntax(read(&digits)));
+    }
+
+    #[test]
+    fn depth_is_bounded_at_the_limit_and_never_overflows_the_stack() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read(&nested(64)).is_ok());
+        assert_eq!(read(&nested(65)), Err(Fault::TooDeep("/0".repeat(64))));
+        let deepest = Limits {
+            depth: usize::MAX,
+            ..Limits::default()
+        };
+        assert!(parse(nested(Limits::DEEPEST).as_bytes(), &deepest).is_ok());
+        let too_deep = parse(nested(Limits::DEEPEST + 1).as_bytes(), &deepest);
+        assert!(matches!(too_deep, Err(Fault::TooDeep(_))));
+        assert!(matches!(read(&"[".repeat(1 << 20)), Err(Fault::TooDeep(_))));
+        assert!(matches!(
+            read(&"{\"a\":".repeat(100_000)),
+            Err(Fault::TooDeep(_))
+        ));
+    }
+
+    #[test]
+    fn members_and_elements_are_counted_over_the_whole_text() {
+        let limits = Limits {
+            values: 3,
+            ..Limits::default()
+        };
+        assert!(parse(br#"{"a":[1,2]}"#, &limits).is_ok());
+        assert_eq!(parse(br#"{"a":[1,2],"b":1}"#, &limits), Err(Fault::TooMany));
+        let wide = format!("[{}1]", "1,".repeat(1 << 19));
+        assert_eq!(read(&wide), Err(Fault::TooMany));
+    }
+
+    #[test]
+    fn long_strings_are_refused_with_their_place() {
+        let limits = Limits {
+            string: 3,
+            ..Limits::default()
+        };
+        assert!(parse(br#"{"abc":"\u0041bc"}"#, &limits).is_ok());
+        let long = parse(br#"{"a":["abcd"]}"#, &limits);
+        assert_eq!(long, Err(Fault::TooLong("/a/0".into())));
+        assert_eq!(
+            parse(br#"{"abcd":1}"#, &limits),
+            Err(Fault::TooLong(String::new()))
+        );
+    }
+}

@@ -1,0 +1,18 @@
+//! Request checks: is this request one that the API describes?
+//!
+//! A [`BodyRule`] is what a route says about request bodies. It decides in two steps, because a
+//! proxy sees the head long before the body: [`BodyRule::check_head`] refuses what the head already
+//! gives away and says what is left to do, [`BodyRule::check`] looks at the whole body.
+mod body;
+mod engine;
+mod explain;
+mod json;
+mod media;
+mod shape;
+
+pub use body::{BodyPlan, BodyRule, Content, ContentCheck};
+pub use engine::{Schema, SchemaError, Schemas, options};
+pub use explain::MOST as MOST_VIOLATIONS;
+pub use json::{Fault, Limits, parse as parse_json};
+pub use media::{Fit, MediaRange, MediaType};
+pub use shape::{Shape, ShapeId, Shapes};
