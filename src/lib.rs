@@ -8,4 +8,5 @@ pub mod reply;
 pub mod route;
 pub mod schema;
 pub mod time;
+pub mod token;
 pub mod trace;
