@@ -191,6 +191,8 @@ fn dialect(document: &Document) -> &'static str {
     }
 }
 
+const MEND: &str = "copy it to `schemas` and refer to it as `#/schemas/NAME`";
+
 /// Finds everything that may have made the build fail; runs only for a policy that is refused.
 fn diagnose(
     error: &SchemaError,
@@ -203,6 +205,14 @@ fn diagnose(
     check_patterns(&walked.patterns, before, problems);
     for document in &walked.documents {
         check_form(document, before, problems);
+    }
+    for (place, reference) in &walked.outside {
+        let uri = reference.trim_end_matches('#');
+        if error.message.contains(&format!("'{uri}'")) {
+            let message =
+                format!("`{reference}` is not in this policy, and nothing is fetched; {MEND}");
+            add_new(place, message, before, problems);
+        }
     }
     if problems.0.len() == before {
         let place = place_in_root(&error.pointer, root, walked).unwrap_or_else(|| at.clone());
@@ -454,7 +464,18 @@ mod tests {
                 json!({"properties": {"a": 1}}),
                 "schema.properties.a: must be a JSON Schema",
             ),
-            (json!({"$ref": "https://example.com/x"}), "example.com/x"),
+            (
+                json!({"$ref": "https://example.com/x"}),
+                "schema.$ref: `https://example.com/x` is not in this policy",
+            ),
+            (
+                json!({"format": "datetime"}),
+                "schema.format: `datetime` is no known format, did you mean `date-time`?",
+            ),
+            (
+                json!({"format": "idn-hostname"}),
+                "schema.format: is not asserted",
+            ),
             (json!({"minimum": "1"}), "schema.minimum"),
             (
                 json!({"exclusiveMinimum": true, "minimum": 1}),

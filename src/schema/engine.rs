@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jsonschema::{Draft, PatternOptions, ValidationOptions, Validator};
+use jsonschema::{PatternOptions, ValidationOptions, Validator};
 use serde_json::{Map, Value};
 
 use super::explain;
@@ -53,12 +53,11 @@ pub struct SchemaError {
     pub message: String,
 }
 
-/// The settings every schema is compiled with.
+/// The settings every schema is compiled with; without `$schema` it is of draft 2020-12.
 ///
 /// Patterns run on a matcher without backtracking, and formats are asserted in every draft.
 pub fn options() -> ValidationOptions<'static> {
     jsonschema::options()
-        .with_draft(Draft::Draft202012)
         .offline()
         .should_validate_formats(true)
         .with_pattern_options(

@@ -111,3 +111,26 @@ pub(super) const NUMBER_FORMATS: &[(&str, i64, i64)] = &[
     ("uint16", 0, 65_535),
     ("uint32", 0, 4_294_967_295),
 ];
+
+/// Formats that are asserted.
+pub(super) const FORMATS: &[&str] = &[
+    "byte",
+    "date",
+    "date-time",
+    "duration",
+    "email",
+    "hostname",
+    "idn-email",
+    "ipv4",
+    "ipv6",
+    "iri",
+    "iri-reference",
+    "json-pointer",
+    "regex",
+    "relative-json-pointer",
+    "time",
+    "uri",
+    "uri-reference",
+    "uri-template",
+    "uuid",
+];

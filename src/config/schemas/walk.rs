@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::keywords::{
-    ANNOTATIONS, APPLICATORS, Applies, Holds, NUMBER_FORMATS, OTHER_KEYWORDS, TYPES,
+    ANNOTATIONS, APPLICATORS, Applies, FORMATS, Holds, NUMBER_FORMATS, OTHER_KEYWORDS, TYPES,
 };
 use crate::config::problem::{Place, Problems, did_you_mean};
 use crate::schema::{Shape, ShapeId};
@@ -93,6 +93,7 @@ pub(super) struct Walk<'p> {
     walked: BTreeMap<Target, ShapeId>,
     links: Vec<Link>,
     patterns: Vec<Pattern>,
+    outside: Vec<(Place, String)>,
 }
 
 /// What the walk brings home.
@@ -100,6 +101,8 @@ pub(super) struct Walked {
     pub documents: Vec<Document>,
     pub shapes: Vec<Shape>,
     pub patterns: Vec<Pattern>,
+    /// References to what is not one of the policy's documents, as far as the walk can tell.
+    pub outside: Vec<(Place, String)>,
 }
 
 impl<'p> Walk<'p> {
@@ -113,6 +116,7 @@ impl<'p> Walk<'p> {
             walked: BTreeMap::new(),
             links: Vec::new(),
             patterns: Vec::new(),
+            outside: Vec::new(),
         }
     }
 
@@ -186,6 +190,7 @@ impl<'p> Walk<'p> {
             documents: self.documents,
             shapes: self.shapes,
             patterns: self.patterns,
+            outside: self.outside,
         }
     }
 
@@ -331,6 +336,7 @@ impl<'p> Walk<'p> {
                     "is OpenAPI 3.0 and means nothing in JSON Schema; add `null` to `type` instead",
                 ),
                 ("type", _) => self.check_type(value, &at),
+                ("format", Value::String(format)) => self.check_format(format, &at),
                 ("pattern", Value::String(pattern)) => self.check_pattern(pattern, at, id),
                 ("patternProperties", Value::Object(named)) => {
                     for pattern in named.keys() {
@@ -359,6 +365,24 @@ impl<'p> Walk<'p> {
             if !TYPES.contains(&text) {
                 let near = did_you_mean(text, TYPES.iter().copied());
                 let message = format!("{name} is no type; known are {}{near}", TYPES.join(", "));
+                self.problems.add(at, message);
+            }
+        }
+    }
+
+    fn check_format(&mut self, format: &str, at: &Place) {
+        let numbers = NUMBER_FORMATS.iter().map(|(name, ..)| *name);
+        let asserted = FORMATS.iter().copied().chain(numbers);
+        if format == "idn-hostname" {
+            self.problems.add(
+                at,
+                "is not asserted: its tables would make the module much larger; write `hostname` \
+                 for names in their ASCII form, or a `pattern`",
+            );
+        } else if !asserted.clone().any(|known| known == format) {
+            let near = did_you_mean(format, asserted);
+            if !near.is_empty() {
+                let message = format!("`{format}` is no known format{near}");
                 self.problems.add(at, message);
             }
         }
@@ -415,7 +439,10 @@ impl<'p> Walk<'p> {
                 written,
             }),
             // An anchor or another document: the engine follows it, the outline cannot.
-            None => shape.errors = usize::MAX,
+            None => {
+                shape.errors = usize::MAX;
+                self.outside.push((place, written));
+            }
         }
     }
 
