@@ -1,67 +1,268 @@
 //! A route's `cache`: raw form and compilation.
 
-use deserr::Deserr;
-use serde::Serialize;
+mod advice;
+mod raw;
 
-use super::problem::{Place, Problems};
+pub use raw::{
+    RawCache, RawCase, RawMode, RawNoVarySearch, RawProfile, RawSearchParams, RawStatuses,
+};
+
+use super::problem::{Place, Problems, Warnings};
 use super::types::Span;
-use crate::hints::{Keep, Rule, Wish, field};
+use crate::hints::{Case, Keep, MediaRange, Mode, Rule, Statuses, Wish, field, targeted};
+use raw::WishKeys;
 
 /// The longest lifetime that a policy may ask for: 366 days, as long as Cloud CDN keeps anything.
 pub const LONGEST: Span = Span(31_622_400);
 
-/// What caches may do with the answers of a route. Without it only the safety rules apply.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
-#[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "cli", schemars(rename = "Cache", deny_unknown_fields))]
-pub struct RawCache {
-    /// How long an answer stays fresh where the origin does not say, at most 366 days. Holds for
-    /// GET and HEAD answered with 200, 203, 204, 206, 300, 301, 304 or 308.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ttl: Option<Span>,
-    /// How long a stale answer may be used while a new one is fetched (RFC 5861 §3), at most 366
-    /// days. Needs `ttl`.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stale_while_revalidate: Option<Span>,
-    /// Only the client's own cache may keep the answer (RFC 9111 §5.2.2.7).
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub private: bool,
-    /// Nobody may keep the answer (RFC 9111 §5.2.2.5).
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub no_store: bool,
-    /// Answers to verified requests may be kept by shared caches too: every caller may see what
-    /// one caller was given. Without it they are `private`.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub shared: bool,
-    /// Request fields that the answer depends on, added to the origin's `Vary`.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub vary: Vec<String>,
+/// What the compilation of a route's `cache` must know of the route.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    /// The route is `access: public`.
+    pub public: bool,
+    /// The names in its path template.
+    pub parameters: &'a [String],
 }
 
 impl RawCache {
     /// Checks the form and compiles it; the result is harmless where there were problems.
-    pub fn compile(&self, at: &Place, problems: &mut Problems) -> Rule {
+    pub fn compile(
+        &self,
+        at: &Place,
+        around: Around<'_>,
+        problems: &mut Problems,
+        warnings: &mut Warnings,
+    ) -> Rule {
+        let base = self.wish().compile(at, problems);
         self.refuse_contradictions(at, problems);
-        Rule {
+        let mut cases = compile_cases(&self.when, &at.key("when"), problems);
+        cases.extend(self.status_cases(&base, &at.key("statusTtl"), problems));
+        let rule = Rule {
             shared: self.shared,
+            profile: self.profile.into(),
+            base,
+            cases,
             vary: vary(&self.vary, &at.key("vary"), problems),
-            wish: Wish {
-                keep: self.keep(),
-                ttl: seconds(self.ttl, &at.key("ttl"), problems),
-                stale_while_revalidate: seconds(
-                    self.stale_while_revalidate,
-                    &at.key("staleWhileRevalidate"),
-                    problems,
+            targeted: self.targeted_field(&at.key("targeted"), problems),
+            strip_set_cookie: self.strip_set_cookie,
+            no_vary_search: self.no_vary_search(&at.key("noVarySearch"), problems),
+        };
+        if problems.is_empty() {
+            advice::give(self, &rule, at, around, warnings);
+        }
+        rule
+    }
+
+    fn refuse_contradictions(&self, at: &Place, problems: &mut Problems) {
+        if self.no_store && self.shared {
+            problems.add(
+                &at.key("shared"),
+                "has no meaning beside `noStore: true`; drop one of the two",
+            );
+        }
+        if self.private && self.shared {
+            problems.add(
+                &at.key("shared"),
+                "contradicts `private: true`; keep `shared` only if every caller may see the \
+                 answers of all others",
+            );
+        }
+        if self.profile == RawProfile::Browser {
+            self.refuse_beside_browser(at, problems);
+        }
+    }
+
+    fn refuse_beside_browser(&self, at: &Place, problems: &mut Problems) {
+        let for_shared = [
+            ("shared", self.shared),
+            ("sharedTtl", self.shared_ttl.is_some()),
+            ("targeted", self.targeted.is_some()),
+            ("stripSetCookie", self.strip_set_cookie),
+        ];
+        for (key, there) in for_shared {
+            if there {
+                problems.add(
+                    &at.key(key),
+                    "is about shared caches, and `profile: browser` keeps every answer out of \
+                     them; drop it, or name another profile",
+                );
+            }
+        }
+    }
+
+    fn status_cases(&self, base: &Wish, at: &Place, problems: &mut Problems) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for (text, span) in &self.status_ttl {
+            let place = at.key(text);
+            let Some(statuses) = statuses(text, &place, problems) else {
+                continue;
+            };
+            if *span > Span(0) {
+                refuse_personal_status(statuses, &place, problems);
+            }
+            let mode = match base.mode {
+                Mode::Off | Mode::Respect => Mode::Default,
+                mode => mode,
+            };
+            let wish = Wish {
+                mode,
+                keep: base.keep,
+                ttl: seconds(Some(*span), &place, problems),
+                force: base.force,
+                ..Wish::default()
+            };
+            cases.push((
+                statuses,
+                Case {
+                    statuses: vec![statuses],
+                    wish,
+                    ..Case::default()
+                },
+            ));
+        }
+        // A single status before the class that holds it, whatever their order as text.
+        cases.sort_by_key(|(statuses, _)| matches!(statuses, Statuses::Class(_)));
+        cases.into_iter().map(|(_, case)| case).collect()
+    }
+
+    fn targeted_field(&self, at: &Place, problems: &mut Problems) -> Option<String> {
+        let name = self.targeted.as_ref()?.to_ascii_lowercase();
+        if !field::is_token(name.as_bytes()) || !targeted::is_targeted(&name) {
+            problems.add(
+                at,
+                format!(
+                    "`{name}` is no targeted field (RFC 9213); write one that ends in \
+                     `-Cache-Control`, such as `CDN-Cache-Control`"
                 ),
-            },
+            );
+        }
+        if !matches!(self.profile, RawProfile::Generic) {
+            problems.add(
+                at,
+                "is read by no cache of this profile; use it with `profile: generic`",
+            );
+        }
+        Some(name)
+    }
+
+    fn no_vary_search(&self, at: &Place, problems: &mut Problems) -> Option<String> {
+        let raw = self.no_vary_search.as_ref()?;
+        let value = raw.print();
+        if value.is_none() {
+            problems.add(
+                at,
+                "says nothing: write `keyOrder: true`, or `params: true` or a list of names in \
+                 printable ASCII; `except` needs `params: true`",
+            );
+        }
+        value
+    }
+}
+
+fn compile_cases(raw: &[RawCase], at: &Place, problems: &mut Problems) -> Vec<Case> {
+    let compile = |(index, case): (usize, &RawCase)| case.compile(&at.index(index), problems);
+    raw.iter().enumerate().map(compile).collect()
+}
+
+impl RawCase {
+    fn compile(&self, at: &Place, problems: &mut Problems) -> Case {
+        if self.statuses.is_empty() && self.content_types.is_empty() && self.methods.is_empty() {
+            problems.add(
+                at,
+                "holds for every answer; name `statuses`, `contentTypes` or `methods`, or write \
+                 its keys one level up",
+            );
+        }
+        let wish = self.wish().compile(at, problems);
+        let case = Case {
+            statuses: self.statuses(&at.key("statuses"), problems),
+            content_types: self.content_types(&at.key("contentTypes"), problems),
+            methods: self.methods(&at.key("methods"), problems),
+            wish,
+        };
+        if case.wish.ttl.is_some_and(|seconds| seconds > 0) {
+            for (index, statuses) in case.statuses.iter().enumerate() {
+                refuse_personal_status(*statuses, &at.key("statuses").index(index), problems);
+            }
+            self.refuse_lifetimes_of_changes(at, problems);
+        }
+        case
+    }
+
+    fn statuses(&self, at: &Place, problems: &mut Problems) -> Vec<Statuses> {
+        let each = self.statuses.iter().enumerate();
+        each.filter_map(|(index, raw)| statuses(&raw.to_string(), &at.index(index), problems))
+            .collect()
+    }
+
+    fn content_types(&self, at: &Place, problems: &mut Problems) -> Vec<MediaRange> {
+        let mut ranges = Vec::new();
+        for (index, text) in self.content_types.iter().enumerate() {
+            match MediaRange::parse(text) {
+                Some(range) => ranges.push(range),
+                None => problems.add(
+                    &at.index(index),
+                    format!(
+                        "`{text}` is no media range; write `text/html`, `image/*` or \
+                         `application/*+json`, without parameters"
+                    ),
+                ),
+            }
+        }
+        ranges
+    }
+
+    fn methods(&self, at: &Place, problems: &mut Problems) -> Vec<String> {
+        for (index, method) in self.methods.iter().enumerate() {
+            let upper = method.bytes().all(|byte| !byte.is_ascii_lowercase());
+            if !upper || !field::is_token(method.as_bytes()) {
+                problems.add(
+                    &at.index(index),
+                    format!("`{method}` is no method; write one such as `GET`, in capitals"),
+                );
+            }
+        }
+        self.methods.clone()
+    }
+
+    fn refuse_lifetimes_of_changes(&self, at: &Place, problems: &mut Problems) {
+        for (index, method) in self.methods.iter().enumerate() {
+            if !matches!(method.as_str(), "GET" | "HEAD") {
+                problems.add(
+                    &at.key("methods").index(index),
+                    format!("caches keep no answers to {method}; a lifetime needs GET or HEAD"),
+                );
+            }
+        }
+    }
+}
+
+impl WishKeys {
+    fn compile(&self, at: &Place, problems: &mut Problems) -> Wish {
+        let has_ttl = self.ttl.or(self.browser_ttl).is_some();
+        let mode = match self.mode {
+            Some(mode) => mode.into(),
+            None if has_ttl => Mode::Default,
+            None => Mode::Respect,
+        };
+        let found = problems.0.len();
+        self.refuse_contradictions(mode, at, problems);
+        if problems.0.len() == found {
+            self.refuse_without_ttl(mode, at, problems);
+        }
+        let mut seconds = |key: &str, span: Option<Span>| seconds(span, &at.key(key), problems);
+        let both = seconds("ttl", self.ttl);
+        Wish {
+            mode,
+            keep: self.keep(),
+            ttl: seconds("browserTtl", self.browser_ttl).or(both),
+            shared_ttl: seconds("sharedTtl", self.shared_ttl)
+                .or_else(|| both.filter(|_| self.browser_ttl.is_some())),
+            stale_while_revalidate: seconds("staleWhileRevalidate", self.stale_while_revalidate),
+            stale_if_error: seconds("staleIfError", self.stale_if_error),
+            immutable: self.immutable,
+            must_revalidate: self.must_revalidate,
+            force: self.force,
         }
     }
 
@@ -73,38 +274,127 @@ impl RawCache {
         }
     }
 
-    fn refuse_contradictions(&self, at: &Place, problems: &mut Problems) {
-        let beside_no_store = [
+    /// The keys that say how long, and whether they are there.
+    fn lifetimes(&self) -> [(&'static str, bool); 6] {
+        [
             ("ttl", self.ttl.is_some()),
+            ("browserTtl", self.browser_ttl.is_some()),
+            ("sharedTtl", self.shared_ttl.is_some()),
             (
                 "staleWhileRevalidate",
                 self.stale_while_revalidate.is_some(),
             ),
-            ("private", self.private),
-            ("shared", self.shared),
-        ];
-        for (key, there) in beside_no_store {
-            if self.no_store && there {
-                problems.add(
-                    &at.key(key),
-                    "has no meaning beside `noStore: true`; drop one of the two",
-                );
+            ("staleIfError", self.stale_if_error.is_some()),
+            ("immutable", self.immutable),
+        ]
+    }
+
+    fn refuse_contradictions(&self, mode: Mode, at: &Place, problems: &mut Problems) {
+        let mut refuse = |keys: &[(&'static str, bool)], why: &str| {
+            for (key, _) in keys.iter().filter(|(_, there)| *there) {
+                problems.add(&at.key(key), why);
             }
+        };
+        let others = [
+            ("private", self.private),
+            ("mustRevalidate", self.must_revalidate),
+        ];
+        if self.no_store {
+            let why = "has no meaning beside `noStore: true`; drop one of the two";
+            refuse(&self.lifetimes(), why);
+            refuse(&others, why);
         }
-        if self.private && self.shared {
-            problems.add(
-                &at.key("shared"),
-                "contradicts `private: true`; keep `shared` only if every caller may see the \
-                 answers of all others",
-            );
+        if mode == Mode::Off {
+            let why = "has no effect under `mode: off`; drop one of the two";
+            refuse(&self.lifetimes(), why);
+            refuse(&others, why);
+            refuse(&[("noStore", self.no_store)], why);
         }
-        if self.stale_while_revalidate.is_some() && self.ttl.is_none() && !self.no_store {
-            problems.add(
-                &at.key("staleWhileRevalidate"),
-                "needs `ttl` beside it: it begins when that time is over",
+        if mode == Mode::Respect && !self.no_store {
+            let why = "has no effect under `mode: respect`, which lets the origin's lifetimes \
+                       stand; write `mode: default`, `cap` or `override`";
+            refuse(&self.lifetimes(), why);
+        }
+        if self.private {
+            let why = "is about shared caches, and `private: true` keeps the answer out of them; \
+                       drop one of the two";
+            refuse(&[("sharedTtl", self.shared_ttl.is_some())], why);
+        }
+        if self.must_revalidate {
+            let why = "lets stale answers be used, and `mustRevalidate: true` forbids it; drop \
+                       one of the two";
+            let stale = [
+                (
+                    "staleWhileRevalidate",
+                    self.stale_while_revalidate.is_some(),
+                ),
+                ("staleIfError", self.stale_if_error.is_some()),
+            ];
+            refuse(&stale, why);
+        }
+        if mode == Mode::Cap {
+            let why = "makes an answer live longer, and `mode: cap` only shortens; drop it";
+            refuse(&[("immutable", self.immutable)], why);
+        }
+        if mode != Mode::Override {
+            let why = "goes over the origin's limits, which only `mode: override` does; write \
+                       that too, or drop it";
+            refuse(&[("force", self.force)], why);
+        }
+        if self.ttl.is_some() && self.browser_ttl.is_some() && self.shared_ttl.is_some() {
+            refuse(
+                &[("ttl", true)],
+                "is not used beside both `browserTtl` and `sharedTtl`; drop it",
             );
         }
     }
+
+    fn refuse_without_ttl(&self, mode: Mode, at: &Place, problems: &mut Problems) {
+        if self.ttl.or(self.browser_ttl).is_some() || mode == Mode::Off || self.no_store {
+            return;
+        }
+        if self.mode.is_some() && mode != Mode::Respect {
+            problems.add(
+                &at.key("mode"),
+                "needs `ttl` beside it: the time it is about",
+            );
+        }
+        if self.shared_ttl.is_some() {
+            problems.add(
+                &at.key("sharedTtl"),
+                "needs `ttl` or `browserTtl` beside it: without one, browsers guess",
+            );
+        }
+    }
+}
+
+/// 401, 403 and 407 are about whoever asked, so an answer kept for one caller misleads the next.
+fn refuse_personal_status(statuses: Statuses, at: &Place, problems: &mut Problems) {
+    if let Statuses::One(status @ (401 | 403 | 407)) = statuses {
+        problems.add(
+            at,
+            format!("{status} is about whoever asked and must not be kept for others; drop it"),
+        );
+    }
+}
+
+fn statuses(text: &str, at: &Place, problems: &mut Problems) -> Option<Statuses> {
+    let found = Statuses::parse(text);
+    match found {
+        None => problems.add(
+            at,
+            format!("`{text}` is no final status; write one such as 404, or a class such as `4xx`"),
+        ),
+        Some(Statuses::One(304)) => {
+            problems.add(
+                at,
+                "304 renews the answer that was kept, under the rule for 200; name 200 instead",
+            );
+            return None;
+        }
+        Some(_) => {}
+    }
+    found
 }
 
 fn seconds(span: Option<Span>, at: &Place, problems: &mut Problems) -> Option<u32> {
@@ -132,7 +422,8 @@ fn vary(names: &[String], at: &Place, problems: &mut Problems) -> Vec<String> {
             problems.add(
                 &at.index(index),
                 format!(
-                    "`{name}` is no field name (RFC 9110 §5.1); write one such as `accept-encoding`"
+                    "`{name}` is no field name (RFC 9110 §5.1); write one such as \
+                     `accept-encoding`"
                 ),
             );
         } else if compiled.contains(&lower) {
@@ -148,82 +439,4 @@ fn vary(names: &[String], at: &Place, problems: &mut Problems) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn compile(json: serde_json::Value) -> (Rule, Vec<String>) {
-        let raw: RawCache = deserr::deserialize::<_, _, Problems>(json).unwrap();
-        let mut problems = Problems::default();
-        let rule = raw.compile(&Place::root().key("cache"), &mut problems);
-        (rule, problems.0.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn a_full_rule_compiles_and_prints_back() {
-        let json = serde_json::json!({
-            "ttl": "5m", "staleWhileRevalidate": 60, "shared": true, "vary": ["Accept-Encoding"]
-        });
-        let (rule, problems) = compile(json.clone());
-        assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(
-            rule,
-            Rule {
-                shared: true,
-                vary: vec!["accept-encoding".into()],
-                wish: Wish {
-                    keep: Keep::Any,
-                    ttl: Some(300),
-                    stale_while_revalidate: Some(60),
-                },
-            }
-        );
-        let raw: RawCache = deserr::deserialize::<_, _, Problems>(json).unwrap();
-        assert_eq!(
-            serde_json::to_value(&raw).unwrap(),
-            serde_json::json!({
-                "ttl": "5m", "staleWhileRevalidate": "1m", "shared": true, "vary": ["Accept-Encoding"]
-            })
-        );
-    }
-
-    #[test]
-    fn contradictions_are_all_named_at_once() {
-        let (_, problems) = compile(serde_json::json!({
-            "noStore": true, "ttl": "400d", "private": true, "shared": true,
-            "vary": ["*", "a b", "accept", "Accept"]
-        }));
-        let places: Vec<_> = problems
-            .iter()
-            .map(|problem| problem.split(": ").next().unwrap())
-            .collect();
-        assert_eq!(
-            places,
-            [
-                "cache.ttl",
-                "cache.private",
-                "cache.shared",
-                "cache.shared",
-                "cache.vary[0]",
-                "cache.vary[1]",
-                "cache.vary[3]",
-                "cache.ttl",
-            ]
-        );
-    }
-
-    #[test]
-    fn staleness_without_a_lifetime_is_refused() {
-        let (_, problems) = compile(serde_json::json!({ "staleWhileRevalidate": "1m" }));
-        assert_eq!(
-            problems,
-            ["cache.staleWhileRevalidate: needs `ttl` beside it: it begins when that time is over"]
-        );
-    }
-
-    #[test]
-    fn unknown_keys_are_refused_with_the_nearest() {
-        let error = deserr::deserialize::<RawCache, _, Problems>(serde_json::json!({ "tll": 5 }))
-            .unwrap_err();
-        assert!(error.to_string().contains("did you mean `ttl`"), "{error}");
-    }
-}
+mod tests;

@@ -104,6 +104,20 @@ impl Problems {
     }
 }
 
+/// What is allowed but may not be meant, each with its place and the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Warnings(pub Vec<Problem>);
+
+impl Warnings {
+    /// Adds a finding.
+    pub fn add(&mut self, place: &Place, message: impl Into<String>) {
+        self.0.push(Problem {
+            place: place.clone(),
+            message: message.into(),
+        });
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for problem in &self.0 {

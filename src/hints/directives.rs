@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::field::{self, Member};
+use super::rule::Keep;
 
 /// The longest lifetime that is written: RFC 9111 §1.2.2 lets a reader take anything greater as
 /// this.
@@ -182,6 +183,32 @@ impl Directives {
         };
     }
 
+    /// Drops the origin's limits on keeping and using the answer. `private` stays where the route
+    /// itself asks for it, and `no-transform` always: it is not about keeping.
+    pub fn lift_limits(&mut self, keep: Keep) {
+        self.no_store = false;
+        self.no_cache = Scope::Absent;
+        self.must_revalidate = false;
+        self.proxy_revalidate = false;
+        self.must_understand = false;
+        if keep == Keep::Any {
+            self.private = Scope::Absent;
+        }
+    }
+
+    /// The value of a targeted field (RFC 9213) that says the same to shared caches, with their
+    /// own lifetime.
+    pub fn targeted_twin(&self, seconds: u32) -> String {
+        Self {
+            max_age: Some(seconds),
+            must_revalidate: self.must_revalidate,
+            stale_while_revalidate: self.stale_while_revalidate,
+            stale_if_error: self.stale_if_error,
+            ..Self::default()
+        }
+        .to_string()
+    }
+
     fn extend(&mut self, name: &[u8], value: Option<&[u8]>) -> bool {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
         let (Some(name), Ok(value)) = (
@@ -215,7 +242,7 @@ impl fmt::Display for Directives {
         list.seconds("stale-while-revalidate", self.stale_while_revalidate)?;
         list.seconds("stale-if-error", self.stale_if_error)?;
         for (name, value) in &self.extensions {
-            list.extension(name, value.as_deref())?;
+            list.name(&field::print_member(name, value.as_deref()))?;
         }
         Ok(())
     }
@@ -256,24 +283,6 @@ impl List<'_, '_> {
                 write!(self.f, "=\"{}\"", fields.join(", "))
             }
         }
-    }
-
-    fn extension(&mut self, name: &str, value: Option<&str>) -> fmt::Result {
-        self.name(name)?;
-        let Some(value) = value else {
-            return Ok(());
-        };
-        if field::is_token(value.as_bytes()) {
-            return write!(self.f, "={value}");
-        }
-        self.f.write_str("=\"")?;
-        for c in value.chars() {
-            if matches!(c, '"' | '\\') {
-                self.f.write_str("\\")?;
-            }
-            write!(self.f, "{c}")?;
-        }
-        self.f.write_str("\"")
     }
 }
 

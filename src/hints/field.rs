@@ -49,6 +49,18 @@ pub fn words(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         .map(<[u8]>::to_ascii_lowercase)
 }
 
+/// A directive as it is written, its value quoted where it is no token.
+pub fn print_member(name: &str, value: Option<&str>) -> String {
+    match value {
+        None => name.to_owned(),
+        Some(value) if is_token(value.as_bytes()) => format!("{name}={value}"),
+        Some(value) => {
+            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("{name}=\"{escaped}\"")
+        }
+    }
+}
+
 /// An HTTP-date in any of the three forms of RFC 9110 §5.6.7. Years run from 1970 to 9999.
 ///
 /// A two-digit year below 70 lies in this century, any other in the last one.

@@ -1,0 +1,171 @@
+//! What a policy may say, but should not without a second thought: every combination that could
+//! show one caller's answer to another, or that the cache in front will not honour.
+
+use super::{Around, RawCache};
+use crate::config::problem::{Place, Warnings};
+use crate::hints::{Keep, Mode, Profile, Rule, Statuses, Wish, decide::CLOUD_CDN_STALE};
+
+/// The request fields by which Cloud CDN tells answers apart; it keeps no answer that varies by
+/// another.
+const CLOUD_CDN_VARY: [&str; 10] = [
+    "accept",
+    "accept-encoding",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "origin",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "x-goog-allowed-resources",
+    "x-origin",
+];
+
+const CLOUD_CDN_STATUSES: [u16; 16] = [
+    200, 203, 204, 206, 300, 301, 302, 307, 308, 404, 405, 410, 414, 421, 451, 501,
+];
+
+const ENVOY_CACHE_STATUSES: [u16; 13] = [
+    200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 451, 501,
+];
+
+/// Says what is dangerous or idle in a rule that compiled.
+pub fn give(raw: &RawCache, rule: &Rule, at: &Place, around: Around<'_>, warnings: &mut Warnings) {
+    sharing(rule, at, around, warnings);
+    for (place, wish) in wishes(raw, rule, at) {
+        forcing(wish, &place, warnings);
+        lifetimes(rule.profile, wish, &place, warnings);
+    }
+    kept_failures(raw, rule, at, warnings);
+    varying(rule, at, warnings);
+    searching(raw, at, warnings);
+}
+
+/// The rule's wishes with the places where they are written; `statusTtl` has none of its own.
+fn wishes<'a>(raw: &RawCache, rule: &'a Rule, at: &Place) -> Vec<(Place, &'a Wish)> {
+    let cases = rule.cases.iter().take(raw.when.len()).enumerate();
+    let cases = cases.map(|(index, case)| (at.key("when").index(index), &case.wish));
+    std::iter::once((at.clone(), &rule.base))
+        .chain(cases)
+        .collect()
+}
+
+fn sharing(rule: &Rule, at: &Place, around: Around<'_>, warnings: &mut Warnings) {
+    if !rule.shared {
+        return;
+    }
+    let message = if around.public {
+        "answers to requests that carry credentials may be shared too; on a public route this is \
+         right only if the service never looks at them"
+    } else {
+        "a shared cache in front gives one caller's answer to every other, without a token check; \
+         right only if the answer is the same for all of them"
+    };
+    warnings.add(&at.key("shared"), message);
+}
+
+fn forcing(wish: &Wish, at: &Place, warnings: &mut Warnings) {
+    if wish.force {
+        warnings.add(
+            &at.key("force"),
+            "goes over `private`, `no-store` and `no-cache` of the service: what it meant for one \
+             caller may reach another",
+        );
+    }
+}
+
+fn lifetimes(profile: Profile, wish: &Wish, at: &Place, warnings: &mut Warnings) {
+    if profile != Profile::CloudCdn || wish.keep != Keep::Any {
+        return;
+    }
+    let apart = wish.shared_ttl.is_some() && wish.shared_ttl != wish.ttl;
+    if apart && wish.stale_while_revalidate.is_some() {
+        warnings.add(
+            &at.key("staleWhileRevalidate"),
+            "Cloud CDN serves no answer stale that has a lifetime for shared caches apart; drop \
+             one of the two",
+        );
+    }
+    if wish.stale_while_revalidate > Some(CLOUD_CDN_STALE) {
+        warnings.add(
+            &at.key("staleWhileRevalidate"),
+            "Cloud CDN serves stale answers for `7d` at most, and so this is cut to that",
+        );
+    }
+    if wish.stale_if_error.is_some() {
+        warnings.add(
+            &at.key("staleIfError"),
+            "Cloud CDN does not know it; only caches behind it do",
+        );
+    }
+}
+
+fn kept_failures(raw: &RawCache, rule: &Rule, at: &Place, warnings: &mut Warnings) {
+    for (index, case) in rule.cases.iter().take(raw.when.len()).enumerate() {
+        let lives = case.wish.ttl.is_some_and(|seconds| seconds > 0);
+        if lives && matches!(case.wish.mode, Mode::Default | Mode::Override) {
+            let place = at.key("when").index(index).key("statuses");
+            for statuses in &case.statuses {
+                kept_status(*statuses, rule.profile, &place, warnings);
+            }
+        }
+    }
+    for (text, span) in &raw.status_ttl {
+        if let Some(statuses) = Statuses::parse(text).filter(|_| span.0 > 0) {
+            let place = at.key("statusTtl").key(text);
+            kept_status(statuses, rule.profile, &place, warnings);
+        }
+    }
+}
+
+fn kept_status(statuses: Statuses, profile: Profile, at: &Place, warnings: &mut Warnings) {
+    if matches!(statuses, Statuses::Class(5) | Statuses::One(500..=599)) {
+        warnings.add(
+            at,
+            "a kept failure outlives its cause: callers see it until this time is over",
+        );
+    }
+    let Statuses::One(status) = statuses else {
+        return;
+    };
+    let (name, kept) = match profile {
+        Profile::CloudCdn => ("Cloud CDN", &CLOUD_CDN_STATUSES[..]),
+        Profile::EnvoyCache => ("Envoy's cache", &ENVOY_CACHE_STATUSES[..]),
+        Profile::Generic | Profile::Browser => return,
+    };
+    if !kept.contains(&status) {
+        warnings.add(
+            at,
+            format!("{name} never keeps {status}; only caches behind it do"),
+        );
+    }
+}
+
+fn varying(rule: &Rule, at: &Place, warnings: &mut Warnings) {
+    for (index, name) in rule.vary.iter().enumerate() {
+        let message = match rule.profile {
+            Profile::CloudCdn if !CLOUD_CDN_VARY.contains(&name.as_str()) => {
+                "Cloud CDN keeps no answer that varies by this field"
+            }
+            Profile::EnvoyCache => {
+                "Envoy's cache_v2 keeps no answer with `Vary`, and its older cache fails on one \
+                 once `allowed_vary_headers` is set"
+            }
+            _ => continue,
+        };
+        warnings.add(&at.key("vary").index(index), message);
+    }
+}
+
+fn searching(raw: &RawCache, at: &Place, warnings: &mut Warnings) {
+    let Some(search) = &raw.no_vary_search else {
+        return;
+    };
+    let all = search.params == Some(super::RawSearchParams::All);
+    if all && search.except.is_empty() {
+        warnings.add(
+            &at.key("noVarySearch").key("params"),
+            "an answer kept for one query is given for every other; name those that matter in \
+             `except`",
+        );
+    }
+}
