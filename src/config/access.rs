@@ -352,3 +352,160 @@ pub(super) fn header_name(name: &str, at: &Place, problems: &mut Problems) -> St
     }
     lower
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::token::KeySource;
+    use crate::token::keyset::KeySet;
+
+    fn issuers() -> Vec<Issuer> {
+        let named = |name: &str| Issuer {
+            name: name.to_owned(),
+            iss: vec![format!("https://{name}.example")],
+            audiences: vec!["orders".into()],
+            algorithms: Vec::new(),
+            keys: KeySource::Inline(KeySet::default()),
+            clock_skew: 0,
+        };
+        vec![named("customers"), named("partners")]
+    }
+
+    fn compile(json: Value) -> (Access, Vec<String>) {
+        let raw: RawAccess = deserr::deserialize::<_, _, Problems>(json).unwrap();
+        let mut problems = Problems::default();
+        let access = raw.compile(&issuers(), &Place::root().key("access"), &mut problems);
+        (access, problems.0.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn public_is_a_word() {
+        let (access, problems) = compile(json!("public"));
+        assert!(access.is_public() && problems.is_empty());
+        for wrong in [json!("pubic"), json!(true), json!(null), json!([])] {
+            let result = deserr::deserialize::<RawAccess, _, Problems>(wrong);
+            let message = result.unwrap_err().to_string();
+            assert!(
+                message.contains("must be `public`, or a mapping"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn rules_compile_and_print_back() {
+        let json = json!({
+            "anyOf": ["partners", "customers"],
+            "claims": [
+                { "claim": "email_verified", "equals": true },
+                { "claim": ["https://example.com/roles"], "contains": "admin" },
+            ],
+            "forward": { "claims": { "sub": "X-User-Id" }, "token": "strip" },
+        });
+        let (access, problems) = compile(json.clone());
+        assert_eq!(problems, Vec::<String>::new());
+        assert!(!access.is_public());
+        assert_eq!(access.headers_set().collect::<Vec<_>>(), ["x-user-id"]);
+        let raw: RawAccess = deserr::deserialize::<_, _, Problems>(json.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&raw).unwrap(), json);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place_and_its_mend() {
+        let rule = |rule: Value| json!({ "anyOf": ["customers"], "claims": [rule] });
+        let header = |name: &str| json!({ "anyOf": ["customers"], "forward": { "claims": { "sub": name } } });
+        for (json, expected) in [
+            (
+                json!({ "anyOf": [] }),
+                "access.anyOf: is empty, so nobody could call",
+            ),
+            (
+                json!({ "anyOf": ["customer"] }),
+                "access.anyOf[0]: `customer` is not under `issuers`, did you mean `customers`?",
+            ),
+            (
+                json!({ "anyOf": ["google"] }),
+                "access.anyOf[0]: `google` is not under `issuers`; add it there",
+            ),
+            (
+                json!({ "anyOf": ["customers", "customers"] }),
+                "access.anyOf[1]: `customers` is named twice",
+            ),
+            (
+                rule(json!({ "claim": "a" })),
+                "access.claims[0]: tests nothing",
+            ),
+            (
+                rule(json!({ "claim": "a..b", "equals": 1 })),
+                "access.claims[0].claim: is not the name of a claim",
+            ),
+            (
+                rule(json!({ "claim": "a", "equals": [1] })),
+                "access.claims[0].equals: must be a string, a number, or true or false",
+            ),
+            (
+                rule(json!({ "claim": "a", "contains": { "b": 1 } })),
+                "access.claims[0].contains: must be a string",
+            ),
+            (
+                header("host"),
+                "access.forward.claims.sub: `host` has a meaning of its own",
+            ),
+            (
+                header("Content-Length"),
+                "access.forward.claims.sub: `content-length` has",
+            ),
+            (
+                header("connection"),
+                "access.forward.claims.sub: `connection` has",
+            ),
+            (
+                header("authorization"),
+                "access.forward.claims.sub: `authorization` has",
+            ),
+            (
+                header("x-envoy-retry-on"),
+                "access.forward.claims.sub: `x-envoy-retry-on` has",
+            ),
+            (
+                header(":path"),
+                "access.forward.claims.sub: `:path` is not the name of a header",
+            ),
+            (
+                header("x user"),
+                "access.forward.claims.sub: `x user` is not the name of a header",
+            ),
+            (
+                header("x\r\ny"),
+                "access.forward.claims.sub: `x\r\ny` is not the name of a header",
+            ),
+            (
+                header(""),
+                "access.forward.claims.sub: `` is not the name of a header",
+            ),
+            (
+                json!({
+                    "anyOf": ["customers"],
+                    "forward": { "claims": { "sub": "x-user", "uid": "X-User" } }
+                }),
+                "access.forward.claims.uid: another claim is written to `x-user` already",
+            ),
+        ] {
+            let (_, problems) = compile(json.clone());
+            assert!(
+                problems.len() == 1 && problems[0].starts_with(expected),
+                "{json}: {problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_known() {
+        let json = json!({ "anyof": ["customers"] });
+        let problems = deserr::deserialize::<RawAccess, _, Problems>(json).unwrap_err();
+        let text = problems.to_string();
+        assert!(text.contains("did you mean `anyOf`?"), "{text}");
+    }
+}

@@ -178,12 +178,15 @@ fn unknown_algorithm(name: &str) -> String {
         return "`none` means no signature, which is never accepted".to_owned();
     }
     let known = Algorithm::ALL.iter().map(|algorithm| algorithm.as_str());
-    match did_you_mean(name, known.clone()) {
-        near if near.is_empty() => format!(
-            "`{name}` is not a signature algorithm; known are {}",
-            known.collect::<Vec<_>>().join(", ")
-        ),
-        near => format!("`{name}` is not a signature algorithm{near}"),
+    let near = match known.clone().find(|known| known.eq_ignore_ascii_case(name)) {
+        Some(other_case) => format!(", did you mean `{other_case}`?"),
+        None => did_you_mean(name, known.clone()),
+    };
+    if near.is_empty() {
+        let list = known.collect::<Vec<_>>().join(", ");
+        format!("`{name}` is not a signature algorithm; known are {list}")
+    } else {
+        format!("`{name}` is not a signature algorithm{near}")
     }
 }
 
@@ -250,7 +253,9 @@ fn inline_keys(
     if keys.is_empty() && keys.dropped().is_empty() {
         problems.add(&list, "is empty; without a key no token can be checked");
     }
-    check_use(&keys, algorithms, &list, problems);
+    if !algorithms.is_empty() {
+        check_use(&keys, algorithms, &list, problems);
+    }
     keys
 }
 
@@ -282,5 +287,179 @@ fn check_use(keys: &KeySet, algorithms: &[Algorithm], at: &Place, problems: &mut
                 ),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::token::mint::SigningKey;
+
+    fn compile(json: Value) -> (Issuer, Vec<String>) {
+        let raw: RawIssuer = deserr::deserialize::<_, _, Problems>(json).unwrap();
+        let mut problems = Problems::default();
+        let at = Place::root().key("issuers").key("shop");
+        let issuer = raw.compile("shop", &at, &mut problems);
+        (issuer, problems.0.iter().map(ToString::to_string).collect())
+    }
+
+    fn problems_with(changes: Value) -> Vec<String> {
+        let mut json = good();
+        for (name, value) in changes.as_object().unwrap() {
+            json[name] = value.clone();
+        }
+        compile(json).1
+    }
+
+    fn key(algorithm: Algorithm, kid: &str) -> Value {
+        SigningKey::generate(algorithm).unwrap().public_jwk(kid)
+    }
+
+    fn good() -> Value {
+        json!({
+            "issuer": "https://issuer.example/",
+            "audiences": "orders",
+            "jwks": { "inline": { "keys": [key(Algorithm::Es256, "a")] } }
+        })
+    }
+
+    #[test]
+    fn an_issuer_compiles_with_safe_defaults() {
+        let (issuer, problems) = compile(good());
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(issuer.name, "shop");
+        assert_eq!(issuer.iss, ["https://issuer.example/"]);
+        assert_eq!(issuer.audiences, ["orders"]);
+        assert_eq!(issuer.algorithms, [Algorithm::Rs256, Algorithm::Es256]);
+        assert_eq!(issuer.clock_skew, 60);
+        let KeySource::Inline(keys) = issuer.keys else {
+            panic!()
+        };
+        assert_eq!(keys.keys().count(), 1);
+    }
+
+    #[test]
+    fn every_mistake_is_named_with_its_place_and_its_mend() {
+        let rsa = key(Algorithm::Rs256, "r");
+        let cases = [
+            (json!({ "issuer": "" }), "issuers.shop.issuer: is empty"),
+            (
+                json!({ "audiences": [] }),
+                "issuers.shop.audiences: is empty; name whom",
+            ),
+            (
+                json!({ "audiences": ["a", ""] }),
+                "issuers.shop.audiences[1]: is empty",
+            ),
+            (
+                json!({ "algorithms": [] }),
+                "issuers.shop.algorithms: is empty; name the algorithms",
+            ),
+            (
+                json!({ "algorithms": ["ES256", "none"] }),
+                "issuers.shop.algorithms[1]: `none` means no signature",
+            ),
+            (
+                json!({ "algorithms": ["es256"] }),
+                "issuers.shop.algorithms[0]: `es256` is not a signature algorithm, did you mean `ES256`?",
+            ),
+            (
+                json!({ "algorithms": ["HS256", "ES256"] }),
+                "issuers.shop.algorithms: mixes HS* with public-key algorithms",
+            ),
+            (
+                json!({ "algorithms": ["HS256"] }),
+                "issuers.shop.jwks.inline.keys: the key `a` fits none of the issuer's algorithms (HS256)",
+            ),
+            (
+                json!({ "clockSkew": "1h" }),
+                "issuers.shop.clockSkew: is 1h; at most 10m",
+            ),
+            (
+                json!({ "jwks": {} }),
+                "issuers.shop.jwks: has no keys; write `inline",
+            ),
+            (
+                json!({ "jwks": { "file": "keys.json" } }),
+                "issuers.shop.jwks.file: the proxy reads no files",
+            ),
+            (
+                json!({ "jwks": { "inline": { "keys": [] } } }),
+                "issuers.shop.jwks.inline.keys: is empty",
+            ),
+            (
+                json!({ "jwks": { "inline": [] } }),
+                "issuers.shop.jwks.inline: is not a JWK set",
+            ),
+            (
+                json!({ "jwks": { "inline": {} } }),
+                "issuers.shop.jwks.inline: is not a JWK set",
+            ),
+            (
+                json!({ "jwks": { "inline": { "keys": [rsa, { "kty": "oct", "k": "AAAA" }] } } }),
+                "issuers.shop.jwks.inline: mixes public keys and shared secrets",
+            ),
+        ];
+        for (changes, expected) in cases {
+            let problems = problems_with(changes.clone());
+            assert!(
+                problems.len() == 1 && problems[0].starts_with(expected),
+                "{changes}: {problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn unusable_inline_keys_are_errors_not_warnings() {
+        let private = SigningKey::generate(Algorithm::Es256)
+            .unwrap()
+            .private_jwk();
+        for (jwk, expected) in [
+            (
+                private,
+                "keys[0]: this key cannot be used: it holds private material",
+            ),
+            (
+                json!({ "kty": "oct", "k": "AAAA" }),
+                "it is a shared secret among public keys",
+            ),
+            (
+                json!({ "kty": "XYZ" }),
+                "`kty` is not one that Forecourt supports",
+            ),
+            (json!({}), "`kty` is missing or malformed"),
+        ] {
+            let problems = problems_with(json!({ "jwks": { "inline": { "keys": [jwk] } } }));
+            assert!(
+                problems.len() == 1 && problems[0].contains(expected),
+                "{problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_keys_that_one_token_could_mean_are_an_error() {
+        let keys = [key(Algorithm::Es256, "a"), key(Algorithm::Es256, "a")];
+        let problems = problems_with(json!({ "jwks": { "inline": { "keys": keys } } }));
+        assert!(
+            problems[0].contains("several keys with the `kid` `a` fit ES256"),
+            "{problems:?}"
+        );
+        let keys = [key(Algorithm::Es256, "a"), key(Algorithm::Es256, "b")];
+        let problems = problems_with(json!({ "jwks": { "inline": { "keys": keys } } }));
+        assert_eq!(problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn hmac_needs_to_be_named_and_a_long_secret() {
+        let secret = |algorithm| json!({ "inline": { "keys": [key(algorithm, "s")] } });
+        let changes = json!({ "algorithms": ["HS256"], "jwks": secret(Algorithm::Hs256) });
+        assert_eq!(problems_with(changes), Vec::<String>::new());
+        let changes = json!({ "algorithms": ["HS512"], "jwks": secret(Algorithm::Hs256) });
+        assert_eq!(problems_with(changes).len(), 1);
+        let changes = json!({ "jwks": secret(Algorithm::Hs256) });
+        assert_eq!(problems_with(changes).len(), 1);
     }
 }

@@ -26,6 +26,8 @@ pub struct KeySet {
 pub struct Dropped {
     /// Its index in `keys`.
     pub index: usize,
+    /// Its name, as far as it is readable.
+    pub kid: Option<String>,
     /// Why.
     pub flaw: KeyFlaw,
 }
@@ -108,7 +110,11 @@ impl KeySet {
             symmetric += usize::from(jwk.get("kty").is_some_and(|kty| kty == "oct"));
             match PublicKey::from_jwk(jwk, secrets) {
                 Ok(key) => read.add(key),
-                Err(flaw) => read.dropped.push(Dropped { index, flaw }),
+                Err(flaw) => read.dropped.push(Dropped {
+                    index,
+                    kid: jwk.get("kid").and_then(Value::as_str).map(str::to_owned),
+                    flaw,
+                }),
             }
         }
         if symmetric != 0 && symmetric != list.len() {
@@ -151,6 +157,7 @@ impl KeySet {
             .filter(named)
             .filter(|key| key.fits(algorithm));
         match (fitting.next(), fitting.next()) {
+            (Some(_), None) if kid.is_some() && self.is_contested(kid) => Err(NoKey::Ambiguous),
             (Some(key), None) => Ok(key),
             (Some(_), Some(_)) => Err(NoKey::Ambiguous),
             (None, _) if kid.is_some() && self.keys.iter().any(|key| key.kid() == kid) => {
@@ -158,5 +165,197 @@ impl KeySet {
             }
             (None, _) => Err(NoKey::Unknown),
         }
+    }
+
+    /// Whether a key that was left out as defective has the same name, so that it may be the one
+    /// that is meant. Keys for other purposes and algorithms may share a name (RFC 7517 §4.5).
+    fn is_contested(&self, kid: Option<&str>) -> bool {
+        self.dropped.iter().any(|dropped| {
+            let other_purpose = matches!(
+                dropped.flaw,
+                KeyFlaw::NotForSignatures | KeyFlaw::Unsupported(_)
+            );
+            dropped.kid.as_deref() == kid && !other_purpose
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::token::key::{MIN_RSA_BITS, PublicKey};
+    use crate::token::mint::SigningKey;
+
+    fn jwk(algorithm: Algorithm, kid: &str) -> Value {
+        SigningKey::generate(algorithm).unwrap().public_jwk(kid)
+    }
+
+    fn changed(jwk: &Value, name: &str, value: Value) -> Value {
+        let mut jwk = jwk.clone();
+        jwk[name] = value;
+        jwk
+    }
+
+    fn parse(keys: &[Value]) -> Result<KeySet, KeySetFlaw> {
+        KeySet::parse(
+            json!({ "keys": keys }).to_string().as_bytes(),
+            Secrets::Refused,
+        )
+    }
+
+    fn flaw(jwk: &Value) -> KeyFlaw {
+        PublicKey::from_jwk(jwk.as_object().unwrap(), Secrets::Refused).unwrap_err()
+    }
+
+    fn encode(bytes: &[u8]) -> Value {
+        use base64::Engine;
+        base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes).into()
+    }
+
+    #[test]
+    fn a_key_that_is_not_for_signatures_is_left_out_and_the_rest_stays() {
+        let good = jwk(Algorithm::Es256, "good");
+        for (name, value, expected) in [
+            ("use", json!("enc"), KeyFlaw::NotForSignatures),
+            ("use", json!(1), KeyFlaw::Malformed("use")),
+            ("key_ops", json!(["sign"]), KeyFlaw::NotForSignatures),
+            ("key_ops", json!([]), KeyFlaw::NotForSignatures),
+            ("key_ops", json!("verify"), KeyFlaw::Malformed("key_ops")),
+            ("d", json!("AAAA"), KeyFlaw::Private),
+            ("alg", json!("ES384"), KeyFlaw::AlgorithmMismatch),
+            ("alg", json!("RS256"), KeyFlaw::AlgorithmMismatch),
+            ("alg", json!("HS256"), KeyFlaw::AlgorithmMismatch),
+            ("alg", json!("ECDH-ES"), KeyFlaw::Unsupported("alg")),
+            ("kid", json!(7), KeyFlaw::Malformed("kid")),
+            ("kid", json!("k".repeat(257)), KeyFlaw::Malformed("kid")),
+            ("kty", json!("RSA"), KeyFlaw::Malformed("n")),
+            ("kty", json!("oct"), KeyFlaw::SecretNotAllowed),
+            ("kty", json!("AKP"), KeyFlaw::Unsupported("kty")),
+            ("crv", json!("P-384"), KeyFlaw::Malformed("x")),
+            ("crv", json!("secp256k1"), KeyFlaw::Unsupported("crv")),
+            ("x", encode(&[1; 32]), KeyFlaw::NotOnCurve),
+            ("x", encode(&[0; 31]), KeyFlaw::Malformed("x")),
+            ("y", json!("="), KeyFlaw::Malformed("y")),
+        ] {
+            let bad = changed(&good, name, value);
+            assert_eq!(flaw(&bad), expected, "{name}");
+            if expected == KeyFlaw::SecretNotAllowed {
+                continue; // among public keys it makes the whole set ambiguous
+            }
+            let set = parse(&[bad, changed(&good, "kid", json!("rest"))]).unwrap();
+            assert_eq!(set.keys().count(), 1);
+            assert_eq!(set.dropped()[0].flaw, expected);
+            assert!(set.find(Some("rest"), Algorithm::Es256).is_ok());
+        }
+        let verify = changed(&good, "key_ops", json!(["verify", "sign"]));
+        assert!(parse(&[verify]).is_ok());
+    }
+
+    #[test]
+    fn weak_rsa_keys_are_left_out() {
+        let good = jwk(Algorithm::Rs256, "r");
+        assert!(parse(std::slice::from_ref(&good)).is_ok());
+        let odd = |bytes: usize| {
+            let mut modulus = vec![0xff; bytes];
+            modulus[1] = 0x35;
+            encode(&modulus)
+        };
+        for (name, value, expected) in [
+            ("n", odd(MIN_RSA_BITS / 8 - 1), KeyFlaw::RsaModulusSize),
+            ("n", odd(1025), KeyFlaw::RsaModulusSize),
+            ("n", encode(&[]), KeyFlaw::RsaModulusSize),
+            (
+                "n",
+                encode(&[&[0; 200][..], &[0xff; 100]].concat()),
+                KeyFlaw::RsaModulusSize,
+            ),
+            (
+                "n",
+                encode(&[&[0xff; 255][..], &[0xfe]].concat()),
+                KeyFlaw::RsaModulusWeak,
+            ),
+            ("e", encode(&[1]), KeyFlaw::RsaExponent),
+            ("e", encode(&[2]), KeyFlaw::RsaExponent),
+            ("e", encode(&[]), KeyFlaw::RsaExponent),
+            ("e", encode(&[1, 0, 0]), KeyFlaw::RsaExponent),
+            ("e", encode(&[0xff; 16]), KeyFlaw::RsaExponent),
+        ] {
+            assert_eq!(
+                flaw(&changed(&good, name, value.clone())),
+                expected,
+                "{name} {value}"
+            );
+        }
+        assert!(parse(&[changed(&good, "e", encode(&[3]))]).is_ok());
+    }
+
+    #[test]
+    fn ed25519_points_of_small_order_are_left_out() {
+        let good = jwk(Algorithm::EdDsa, "e");
+        assert!(parse(std::slice::from_ref(&good)).is_ok());
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        for point in [[0; 32], identity] {
+            assert_eq!(
+                flaw(&changed(&good, "x", encode(&point))),
+                KeyFlaw::NotOnCurve
+            );
+        }
+        let x448 = changed(&good, "crv", json!("X25519"));
+        assert_eq!(flaw(&x448), KeyFlaw::Unsupported("crv"));
+    }
+
+    #[test]
+    fn a_set_is_refused_as_a_whole_when_it_cannot_be_trusted_as_a_whole() {
+        let good = jwk(Algorithm::Es256, "good");
+        let secret = json!({ "kty": "oct", "k": "AAAA" });
+        for (text, expected) in [
+            ("", KeySetFlaw::Json(JsonFlaw::Syntax)),
+            ("<html>", KeySetFlaw::Json(JsonFlaw::Syntax)),
+            ("[]", KeySetFlaw::Json(JsonFlaw::NotAnObject)),
+            ("{}", KeySetFlaw::Shape),
+            (r#"{"keys":{}}"#, KeySetFlaw::Shape),
+            (r#"{"keys":[1]}"#, KeySetFlaw::Shape),
+            (r#"{"keys":[]}"#, KeySetFlaw::NoUsableKey),
+            (
+                r#"{"keys":[],"keys":[]}"#,
+                KeySetFlaw::Json(JsonFlaw::DuplicateMember),
+            ),
+            (
+                &json!({ "keys": [good, secret] }).to_string(),
+                KeySetFlaw::MixedSymmetry,
+            ),
+            (
+                &json!({ "keys": [secret] }).to_string(),
+                KeySetFlaw::NoUsableKey,
+            ),
+            (
+                &json!({ "keys": vec![json!({}); MAX_KEYS + 1] }).to_string(),
+                KeySetFlaw::TooManyKeys,
+            ),
+            (&" ".repeat(MAX_SET_BYTES + 1), KeySetFlaw::TooLarge),
+        ] {
+            let set = KeySet::parse(text.as_bytes(), Secrets::Refused);
+            assert_eq!(set, Err(expected), "{}", text.get(..40).unwrap_or(text));
+        }
+    }
+
+    #[test]
+    fn a_name_that_two_keys_claim_is_nobodys() {
+        let (a, b) = (jwk(Algorithm::Es256, "k"), jwk(Algorithm::Es256, "k"));
+        let find = |keys: &[Value]| {
+            let set = parse(keys).unwrap();
+            set.find(Some("k"), Algorithm::Es256).map(|_| ())
+        };
+        assert_eq!(find(std::slice::from_ref(&a)), Ok(()));
+        assert_eq!(find(&[a.clone(), a.clone()]), Ok(()));
+        assert_eq!(find(&[a.clone(), b.clone()]), Err(NoKey::Ambiguous));
+        let defective = changed(&b, "x", json!("!"));
+        assert_eq!(find(&[a.clone(), defective]), Err(NoKey::Ambiguous));
+        // RFC 7517 §4.5 lets keys for other uses share a name.
+        assert_eq!(find(&[a.clone(), changed(&b, "use", json!("enc"))]), Ok(()));
+        assert_eq!(find(&[a, jwk(Algorithm::Es384, "k")]), Ok(()));
     }
 }
