@@ -236,7 +236,7 @@ mod tests {
             match_mixed(&literals, text).map(|ranges| {
                 ranges
                     .iter()
-                    .map(|(s, e)| text[*s..*e].to_owned())
+                    .map(|(s, e)| text.get(*s..*e).unwrap_or_default().to_owned())
                     .collect::<Vec<_>>()
             })
         };
