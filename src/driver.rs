@@ -93,7 +93,11 @@ impl Stream {
     }
 
     fn whole_body(&mut self, host: &mut dyn Host, size: usize) -> Flow {
-        let body = if size == 0 { Ok(Vec::new()) } else { host.request_body(size) };
+        let body = if size == 0 {
+            Ok(Vec::new())
+        } else {
+            host.request_body(size)
+        };
         match body {
             Ok(body) => {
                 let step = self.exchange.body(&body);
@@ -142,7 +146,11 @@ impl Stream {
                     return self.fail(host);
                 }
                 self.progress = Progress::Gathering;
-                if headers_first { Flow::Continue } else { Flow::Pause }
+                if headers_first {
+                    Flow::Continue
+                } else {
+                    Flow::Pause
+                }
             }
             Step::Reply(reply) => self.send(host, &reply),
         }
@@ -161,7 +169,11 @@ impl Stream {
         host.publish("forecourt_decision", reply.code.as_str());
         self.report_monitored(host);
         let route = self.exchange.route().map_or("-", |route| &route.name);
-        log::info!("refused {} {} on route {route}", reply.status, reply.code.as_str());
+        log::info!(
+            "refused {} {} on route {route}",
+            reply.status,
+            reply.code.as_str()
+        );
         // Where even the reply fails the stream stays paused: it ends by Envoy's timeout, unanswered
         // but closed.
         let _ = host.reply(reply);
@@ -173,16 +185,34 @@ impl Stream {
             host.count(Counter::Monitored(*code));
             host.publish("forecourt_monitored", code.as_str());
             let route = self.exchange.route().map_or("-", |route| &route.name);
-            log::info!("monitor: would refuse {} {} on route {route}", code.status(), code.as_str());
+            log::info!(
+                "monitor: would refuse {} {} on route {route}",
+                code.status(),
+                code.as_str()
+            );
         }
     }
 
     fn settled_flow(&self) -> Flow {
-        if self.exchange.is_forwarded() { Flow::Continue } else { Flow::Pause }
+        if self.exchange.is_forwarded() {
+            Flow::Continue
+        } else {
+            Flow::Pause
+        }
     }
 }
 
 /// No edits, no call.
-fn apply(edits: &[Edit], call: impl FnOnce(&[Edit]) -> Result<(), HostError>) -> Result<(), HostError> {
-    if edits.is_empty() { Ok(()) } else { call(edits) }
+fn apply(
+    edits: &[Edit],
+    call: impl FnOnce(&[Edit]) -> Result<(), HostError>,
+) -> Result<(), HostError> {
+    if edits.is_empty() {
+        Ok(())
+    } else {
+        call(edits)
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,12 @@ impl Exchange {
         }
     }
 
-    fn head_decided(&mut self, policy: &Policy, ends: bool, env: &Env<'_>) -> Result<Step, Refusal> {
+    fn head_decided(
+        &mut self,
+        policy: &Policy,
+        ends: bool,
+        env: &Env<'_>,
+    ) -> Result<Step, Refusal> {
         let mut edits = self.scrub(policy);
         let Some(index) = self.find_route(policy)? else {
             self.state = State::Forwarded;
@@ -118,7 +123,10 @@ impl Exchange {
         for (name, _) in self.head.headers.iter() {
             let same = |held: &String| {
                 held.len() == name.len()
-                    && held.bytes().zip(name).all(|(a, b)| a == *b || a == b'-' && *b == b'_')
+                    && held
+                        .bytes()
+                        .zip(name)
+                        .all(|(a, b)| a == *b || a == b'-' && *b == b'_')
             };
             if policy.identity_headers.iter().any(same)
                 && let Ok(name) = std::str::from_utf8(name)
@@ -151,15 +159,23 @@ impl Exchange {
         let miss = match policy.router.find(self.head.authority(), method, &path) {
             Ok(taken) => {
                 self.trace.note("route", || {
-                    let name = policy.routes.get(taken.route).map_or("", |route| &route.name);
-                    format!("`{name}` (routes[{}]) takes {method} {}", taken.route, path.raw)
+                    let name = policy
+                        .routes
+                        .get(taken.route)
+                        .map_or("", |route| &route.name);
+                    format!(
+                        "`{name}` (routes[{}]) takes {method} {}",
+                        taken.route, path.raw
+                    )
                 });
                 return Ok(Some(taken.route));
             }
             Err(miss) => miss,
         };
         if policy.unmatched == Unmatched::Allow {
-            self.trace.note("route", || "no route; `unmatched: allow` lets it pass".into());
+            self.trace.note("route", || {
+                "no route; `unmatched: allow` lets it pass".into()
+            });
             return Ok(None);
         }
         Err(unmatched(miss))
@@ -172,7 +188,10 @@ impl Exchange {
         env: &Env<'_>,
         edits: &mut Vec<Edit>,
     ) -> Result<(), Refusal> {
-        match route.access.check(&policy.issuers, &self.head, env, &mut self.trace) {
+        match route
+            .access
+            .check(&policy.issuers, &self.head, env, &mut self.trace)
+        {
             Outcome::Anonymous => Ok(()),
             Outcome::Granted(granted) => {
                 edits.extend(granted.edits.iter().cloned());
@@ -182,14 +201,18 @@ impl Exchange {
             Outcome::Refused(refusal) => self.weigh(route, refusal),
             Outcome::AwaitKeys(_) => self.weigh(
                 route,
-                Refusal::new(Code::KeysUnavailable, "The issuer's keys are not available yet."),
+                Refusal::new(
+                    Code::KeysUnavailable,
+                    "The issuer's keys are not available yet.",
+                ),
             ),
         }
     }
 
     fn remember_for_hints(&mut self) {
         self.asked.verified = self.granted.is_some();
-        self.asked.credentials = self.head.headers.has("authorization") || self.head.headers.has("cookie");
+        self.asked.credentials =
+            self.head.headers.has("authorization") || self.head.headers.has("cookie");
         self.asked.method = self.head.method().to_vec();
     }
 
@@ -267,7 +290,10 @@ impl Exchange {
         }
         self.monitored.push(refusal.code);
         self.trace.note("mode", || {
-            format!("monitor: would have refused with `{}`, lets it pass", refusal.code.as_str())
+            format!(
+                "monitor: would have refused with `{}`, lets it pass",
+                refusal.code.as_str()
+            )
         });
         Ok(())
     }
@@ -277,7 +303,12 @@ impl Exchange {
         self.state = State::Replied;
         self.refused = Some(refusal.code);
         self.trace.note("reply", || {
-            format!("{} `{}`: {}", refusal.code.status(), refusal.code.as_str(), refusal.detail)
+            format!(
+                "{} `{}`: {}",
+                refusal.code.status(),
+                refusal.code.as_str(),
+                refusal.detail
+            )
         });
         Step::Reply(refusal.reply(&self.head))
     }

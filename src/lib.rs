@@ -2,11 +2,17 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod driver;
+pub mod exchange;
 pub mod head;
 pub mod hints;
+pub mod host;
+pub mod policy;
 pub mod reply;
 pub mod route;
 pub mod schema;
 pub mod time;
 pub mod token;
 pub mod trace;
+#[cfg(all(target_arch = "wasm32", target_os = "wasi"))]
+mod wasm;

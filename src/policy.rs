@@ -7,8 +7,8 @@ use crate::route::Router;
 use crate::schema::BodyRule;
 use crate::token::{Access, Issuer};
 
-/// Everything the filter decides by.
-#[derive(Debug)]
+/// Everything the filter decides by. The default has no routes, so it refuses every request.
+#[derive(Debug, Default)]
 pub struct Policy {
     /// The issuers, referred to by index.
     pub issuers: Vec<Issuer>,

@@ -87,16 +87,17 @@ impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         #[cfg(feature = "test-trap")]
         trap_on_purpose();
-        action(self.stream.request_headers(
-            &mut self.envoy,
-            &InlineOnly,
-            &InWasm,
-            end_of_stream,
-        ))
+        action(
+            self.stream
+                .request_headers(&mut self.envoy, &InlineOnly, &InWasm, end_of_stream),
+        )
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        action(self.stream.request_body(&mut self.envoy, size, end_of_stream))
+        action(
+            self.stream
+                .request_body(&mut self.envoy, size, end_of_stream),
+        )
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
@@ -133,7 +134,8 @@ struct Envoy {
 impl Host for Envoy {
     fn now(&mut self) -> Result<Duration, HostError> {
         let now = hostcalls::get_current_time().map_err(|_| HostError)?;
-        now.duration_since(std::time::UNIX_EPOCH).map_err(|_| HostError)
+        now.duration_since(std::time::UNIX_EPOCH)
+            .map_err(|_| HostError)
     }
 
     fn request_headers(&mut self) -> Result<Headers, HostError> {
@@ -318,6 +320,7 @@ mod bindings {
 
     pub fn set_property(name: &str, value: &[u8]) {
         // SAFETY: as above. Best effort: it only feeds access logs.
-        let _ = unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+        let _ =
+            unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
     }
 }

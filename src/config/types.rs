@@ -111,6 +111,48 @@ pub fn wrong_kind<V: IntoValue>(
     refuse(location, format!("is {kind}, but must be {wanted}"))
 }
 
+/// One text or a list of them: `GET` or `[GET, POST]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Texts(pub Vec<String>);
+
+impl Texts {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Deserr<Problems> for Texts {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Problems> {
+        match value {
+            Value::String(text) => Ok(Self(vec![text])),
+            Value::Sequence(_) => Deserr::deserialize_from_value(value, location).map(Self),
+            other => Err(wrong_kind(&other, "a text or a list of texts", location)),
+        }
+    }
+}
+
+#[cfg(feature = "cli")]
+impl schemars::JsonSchema for Texts {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Texts".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "One text or a list of them.",
+            "oneOf": [
+                { "type": "string" },
+                { "type": "array", "items": { "type": "string" } }
+            ]
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,29 @@
+//! `forecourt schema`: the policy language, as JSON Schema.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use crate::config::RawPolicy;
+
+/// Print the JSON Schema of policies, for editors to complete and check them
+///
+/// Example, for editors that speak the YAML language server:
+///   forecourt schema > forecourt.schema.json
+///   # yaml-language-server: $schema=forecourt.schema.json   (first line of the policy)
+#[derive(Clone, Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {}
+
+impl Args {
+    /// Runs the command.
+    pub fn run(&self) -> ExitCode {
+        println!("{:#}", policy_schema());
+        ExitCode::SUCCESS
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of a policy document.
+pub fn policy_schema() -> Value {
+    schemars::schema_for!(RawPolicy).to_value()
+}

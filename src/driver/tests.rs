@@ -1,0 +1,288 @@
+//! The driver against a host that records every effect and fails on command.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::config;
+use crate::head::Headers;
+use crate::reply::Code;
+use crate::token::{InWasm, InlineOnly};
+
+/// What the host was asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Call {
+    Now,
+    RequestHeaders,
+    EditRequest(Vec<Edit>),
+    RequestBody(usize),
+    ResponseHeaders,
+    EditResponse(Vec<Edit>),
+    Reply(u16, Code),
+    Publish(String, String),
+    Count(String),
+}
+
+#[derive(Default)]
+struct Recorder {
+    calls: Vec<Call>,
+    request: Headers,
+    response: Headers,
+    body: Vec<u8>,
+    /// The call with this number, from zero, fails.
+    failing: Option<usize>,
+}
+
+impl Recorder {
+    fn new(request: &[(&str, &str)]) -> Self {
+        Self {
+            request: headers(request),
+            response: headers(&[(":status", "200"), ("cache-control", "public, s-maxage=60")]),
+            ..Self::default()
+        }
+    }
+
+    fn record(&mut self, call: Call) -> Result<(), HostError> {
+        self.calls.push(call);
+        if self.failing == Some(self.calls.len() - 1) {
+            return Err(HostError);
+        }
+        Ok(())
+    }
+
+    fn replies(&self) -> Vec<Code> {
+        let reply = |call: &Call| match call {
+            Call::Reply(_, code) => Some(*code),
+            _ => None,
+        };
+        self.calls.iter().filter_map(reply).collect()
+    }
+}
+
+impl Host for Recorder {
+    fn now(&mut self) -> Result<Duration, HostError> {
+        self.record(Call::Now)
+            .map(|()| Duration::from_secs(1_800_000_000))
+    }
+
+    fn request_headers(&mut self) -> Result<Headers, HostError> {
+        self.record(Call::RequestHeaders)
+            .map(|()| self.request.clone())
+    }
+
+    fn edit_request(&mut self, edits: &[Edit]) -> Result<(), HostError> {
+        self.record(Call::EditRequest(edits.to_vec()))
+    }
+
+    fn request_body(&mut self, size: usize) -> Result<Vec<u8>, HostError> {
+        self.record(Call::RequestBody(size))?;
+        Ok(self.body.iter().copied().take(size).collect())
+    }
+
+    fn response_headers(&mut self) -> Result<Headers, HostError> {
+        self.record(Call::ResponseHeaders)
+            .map(|()| self.response.clone())
+    }
+
+    fn edit_response(&mut self, edits: &[Edit]) -> Result<(), HostError> {
+        self.record(Call::EditResponse(edits.to_vec()))
+    }
+
+    fn reply(&mut self, reply: &Reply) -> Result<(), HostError> {
+        self.record(Call::Reply(reply.status, reply.code))
+    }
+
+    fn publish(&mut self, name: &str, value: &str) {
+        let _ = self.record(Call::Publish(name.into(), value.into()));
+    }
+
+    fn count(&mut self, counter: Counter) {
+        let _ = self.record(Call::Count(counter.name()));
+    }
+}
+
+fn headers(fields: &[(&str, &str)]) -> Headers {
+    let bytes =
+        |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+    Headers::new(fields.iter().map(bytes).collect())
+}
+
+fn stream(body_checks: &str) -> Stream {
+    let policy = json!({
+        "version": "forecourt/v1",
+        "bodyChecks": body_checks,
+        "routes": [
+            { "match": { "path": "/open" }, "access": "public" },
+            { "match": { "path": "/secret" }, "access": "public", "cache": { "noStore": true } },
+            { "match": { "path": "/orders" }, "access": "public",
+              "request": { "body": { "contentTypes": ["application/json"], "maxBytes": 16, "schema": { "type": "object" } } } },
+        ]
+    });
+    Stream::new(Rc::new(config::from_value(policy).unwrap()))
+}
+
+fn ask(stream: &mut Stream, host: &mut Recorder, ends: bool) -> Flow {
+    stream.request_headers(host, &InlineOnly, &InWasm, ends)
+}
+
+const OPEN: &[(&str, &str)] = &[(":method", "GET"), (":path", "/open")];
+const SECRET: &[(&str, &str)] = &[(":method", "GET"), (":path", "/secret")];
+const ORDER: &[(&str, &str)] = &[
+    (":method", "POST"),
+    (":path", "/orders"),
+    ("content-type", "application/json"),
+];
+
+#[test]
+fn a_public_request_costs_three_host_calls_and_its_answer_two() {
+    let (mut stream, mut host) = (stream("hold"), Recorder::new(OPEN));
+    assert_eq!(ask(&mut stream, &mut host, true), Flow::Continue);
+    assert_eq!(
+        host.calls,
+        [
+            Call::Now,
+            Call::RequestHeaders,
+            Call::Count("forecourt.forwarded".into())
+        ]
+    );
+    host.calls.clear();
+    assert_eq!(stream.response_headers(&mut host), Flow::Continue);
+    assert_eq!(
+        host.calls,
+        [Call::ResponseHeaders, Call::Now],
+        "nothing to change"
+    );
+}
+
+#[test]
+fn a_body_is_read_once_when_it_is_whole_however_it_comes() {
+    for sizes in [&[2][..], &[1, 2], &[0, 1, 1, 2]] {
+        let (mut stream, mut host) = (stream("hold"), Recorder::new(ORDER));
+        host.body = b"{}".to_vec();
+        assert_eq!(
+            ask(&mut stream, &mut host, false),
+            Flow::Pause,
+            "the headers wait"
+        );
+        for (at, size) in sizes.iter().enumerate() {
+            let ends = at + 1 == sizes.len();
+            let flow = stream.request_body(&mut host, *size, ends);
+            assert_eq!(flow, if ends { Flow::Continue } else { Flow::Pause });
+        }
+        let reads: Vec<_> = host
+            .calls
+            .iter()
+            .filter(|call| matches!(call, Call::RequestBody(_)))
+            .collect();
+        assert_eq!(reads, [&Call::RequestBody(2)]);
+        assert_eq!(host.replies(), []);
+    }
+}
+
+#[test]
+fn trailers_end_a_body_too() {
+    for (body, replies) in [(&b"{}"[..], vec![]), (b"[]", vec![Code::SchemaMismatch])] {
+        let (mut stream, mut host) = (stream("hold"), Recorder::new(ORDER));
+        host.body = body.to_vec();
+        ask(&mut stream, &mut host, false);
+        assert_eq!(stream.request_body(&mut host, 2, false), Flow::Pause);
+        let flow = stream.request_trailers(&mut host);
+        assert_eq!(flow == Flow::Continue, replies.is_empty());
+        assert_eq!(host.replies(), replies);
+    }
+}
+
+#[test]
+fn a_body_that_outgrows_its_cap_is_refused_unread() {
+    let (mut stream, mut host) = (stream("hold"), Recorder::new(ORDER));
+    ask(&mut stream, &mut host, false);
+    assert_eq!(stream.request_body(&mut host, 16, false), Flow::Pause);
+    assert_eq!(stream.request_body(&mut host, 17, false), Flow::Pause);
+    assert_eq!(host.replies(), [Code::BodyTooLarge]);
+    assert!(
+        !host
+            .calls
+            .iter()
+            .any(|call| matches!(call, Call::RequestBody(_)))
+    );
+    assert_eq!(
+        stream.request_body(&mut host, 18, true),
+        Flow::Pause,
+        "what still comes goes nowhere"
+    );
+    assert_eq!(host.replies().len(), 1, "one reply, not two");
+}
+
+#[test]
+fn in_stream_mode_the_headers_go_first() {
+    let (mut stream, mut host) = (stream("stream"), Recorder::new(ORDER));
+    host.body = b"[]".to_vec();
+    assert_eq!(ask(&mut stream, &mut host, false), Flow::Continue);
+    assert_eq!(stream.request_body(&mut host, 2, true), Flow::Pause);
+    assert_eq!(host.replies(), [Code::SchemaMismatch]);
+}
+
+#[test]
+fn whatever_host_call_fails_nothing_passes() {
+    let fields: Vec<_> = ORDER.to_vec();
+    for failing in 0..3 {
+        let (mut stream, mut host) = (stream("hold"), Recorder::new(&fields));
+        host.body = b"{}".to_vec();
+        host.failing = Some(failing);
+        ask(&mut stream, &mut host, false);
+        let flow = stream.request_body(&mut host, 2, true);
+        assert_eq!(flow, Flow::Pause, "call {failing}");
+        assert_eq!(host.replies(), [Code::Internal], "call {failing}");
+    }
+}
+
+#[test]
+fn an_answer_whose_hints_cannot_be_set_is_withheld() {
+    for failing in 0..3 {
+        let (mut stream, mut host) = (stream("hold"), Recorder::new(SECRET));
+        ask(&mut stream, &mut host, true);
+        host.calls.clear();
+        host.failing = Some(failing);
+        assert_eq!(
+            stream.response_headers(&mut host),
+            Flow::Pause,
+            "call {failing}"
+        );
+        assert_eq!(host.replies(), [Code::Internal], "call {failing}");
+    }
+}
+
+#[test]
+fn our_own_replies_pass_back_through_the_filter_untouched() {
+    let (mut stream, mut host) = (
+        stream("hold"),
+        Recorder::new(&[(":method", "GET"), (":path", "/none")]),
+    );
+    assert_eq!(ask(&mut stream, &mut host, true), Flow::Pause);
+    assert_eq!(
+        host.calls[2..],
+        [
+            Call::Count("forecourt.refused.route_not_found".into()),
+            Call::Publish("forecourt_decision".into(), "route_not_found".into()),
+            Call::Reply(404, Code::RouteNotFound),
+        ]
+    );
+    host.calls.clear();
+    assert_eq!(stream.response_headers(&mut host), Flow::Continue);
+    assert_eq!(host.calls, []);
+}
+
+#[test]
+fn events_out_of_order_change_nothing() {
+    let (mut stream, mut host) = (stream("hold"), Recorder::new(OPEN));
+    assert_eq!(
+        stream.request_body(&mut host, 5, true),
+        Flow::Pause,
+        "a body before its head"
+    );
+    assert_eq!(stream.request_trailers(&mut host), Flow::Pause);
+    assert_eq!(ask(&mut stream, &mut host, false), Flow::Continue);
+    assert_eq!(stream.request_body(&mut host, 5, true), Flow::Continue);
+    assert_eq!(stream.request_trailers(&mut host), Flow::Continue);
+}

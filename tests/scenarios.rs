@@ -1,0 +1,320 @@
+//! Every scenario, natively and in real Envoy, from one table.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
+
+mod support;
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use forecourt::cli::client::{self, Protocol};
+use forecourt::cli::envoy::Envoy;
+use forecourt::cli::serve::{Reply, Service as Backend};
+use forecourt::config;
+use forecourt::exchange::{Exchange, Step};
+use forecourt::head::{Edit, Headers, RequestHead, ResponseHead};
+use forecourt::policy::Policy;
+use forecourt::time::UnixTime;
+use forecourt::token::{Env, InWasm, InlineOnly};
+use forecourt::trace::Trace;
+use serde_json::{Map, Value};
+use support::envoy::start;
+use support::keys;
+use support::scenario::{self, Case, Engine, Outcome, Request, Scenario, Service, values};
+
+#[test]
+fn natively() {
+    let mut failures = Vec::new();
+    for (path, scenario) in scenario::all() {
+        let document = policy(&scenario);
+        let policy = Rc::new(
+            config::from_value(document.clone())
+                .unwrap_or_else(|e| panic!("{}:\n{e}", path.display())),
+        );
+        for case in shown_by(&scenario, Engine::Native) {
+            let (outcome, trace) = run_natively(&policy, &document, case);
+            let differences = scenario::differences(case, &outcome);
+            if !differences.is_empty() {
+                failures.push(format!(
+                    "{}\n{trace}",
+                    failure(&path, case, "native", &differences)
+                ));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+#[tokio::test]
+async fn in_real_envoy() {
+    let mut failures = Vec::new();
+    for (path, scenario) in scenario::all() {
+        let document = policy(&scenario);
+        let service = Backend::start().unwrap();
+        let envoy = start(&service, &document).await;
+        for case in shown_by(&scenario, Engine::Envoy) {
+            for way in Way::for_body(case.request.body().len()) {
+                let outcome = run_in_envoy(&envoy, &service, &document, case, way).await;
+                let differences = scenario::differences(case, &outcome);
+                if !differences.is_empty() {
+                    failures.push(failure(
+                        &path,
+                        case,
+                        &format!("envoy, {way:?}"),
+                        &differences,
+                    ));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+fn policy(scenario: &Scenario) -> Value {
+    let mut policy = scenario.policy.clone();
+    keys::put_in(&mut policy);
+    policy
+}
+
+fn shown_by(scenario: &Scenario, engine: Engine) -> impl Iterator<Item = &Case> {
+    scenario
+        .cases
+        .iter()
+        .filter(move |case| !case.skip.contains_key(&engine))
+}
+
+fn failure(path: &Path, case: &Case, engine: &str, differences: &[String]) -> String {
+    let file = path.file_stem().unwrap_or_default().to_string_lossy();
+    format!(
+        "{file}: {} ({engine}):\n  {}",
+        case.name,
+        differences.join("\n  ")
+    )
+}
+
+/// The request's own fields, without the pseudo-headers.
+fn fields(request: &Request, document: &Value) -> Vec<(String, String)> {
+    let mut fields: Vec<_> = request
+        .headers
+        .iter()
+        .flat_map(|(name, value)| {
+            values(value)
+                .into_iter()
+                .map(move |value| (name.clone(), value))
+        })
+        .collect();
+    if let Some(token) = &request.token {
+        fields.push(("authorization".into(), keys::bearer(token, document)));
+    }
+    if !request.headers.contains_key("content-type")
+        && (request.json.is_some() || request.body_size.is_some())
+    {
+        fields.push(("content-type".into(), "application/json".into()));
+    }
+    fields
+}
+
+fn run_natively(policy: &Rc<Policy>, document: &Value, case: &Case) -> (Outcome, String) {
+    let request = &case.request;
+    let mut pairs = vec![
+        (":method".to_owned(), request.method.clone()),
+        (
+            ":authority".into(),
+            request.host.clone().unwrap_or_else(|| "localhost".into()),
+        ),
+        (":path".into(), request.path.clone()),
+    ];
+    pairs.extend(fields(request, document));
+    let body = request.body();
+    let mut exchange = Exchange::new(Rc::clone(policy), Trace::on(true));
+    let now = UnixTime::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+    let env = Env {
+        now,
+        keys: &InlineOnly,
+        crypto: &InWasm,
+    };
+    let mut seen = headers(&pairs);
+    let step = exchange.request(
+        RequestHead {
+            headers: seen.clone(),
+        },
+        body.is_empty(),
+        &env,
+    );
+    let step = match step {
+        Step::AwaitBody { edits, .. } => {
+            seen.apply(&edits);
+            exchange.body(&body)
+        }
+        step => step,
+    };
+    let mut outcome = Outcome {
+        monitored: Some(
+            exchange
+                .monitored()
+                .iter()
+                .map(|code| code.as_str().into())
+                .collect(),
+        ),
+        ..Outcome::default()
+    };
+    match step {
+        Step::Reply(reply) => {
+            outcome.status = reply.status;
+            outcome.headers = reply.headers;
+            outcome.body = reply.body;
+            if let Some((status, _)) = reply.grpc {
+                outcome.status = 200;
+                outcome
+                    .headers
+                    .push(("grpc-status".into(), status.to_string()));
+            }
+        }
+        Step::Forward(edits) => {
+            seen.apply(&edits);
+            outcome.service = Some(Service {
+                headers: texts(&seen),
+                body,
+            });
+            let mut answer = headers(&answer_fields(case));
+            answer.apply(&[Edit::Set(
+                ":status".into(),
+                case.answer.status.to_string().into(),
+            )]);
+            let edits = exchange.response(
+                &ResponseHead {
+                    headers: answer.clone(),
+                },
+                now,
+            );
+            answer.apply(&edits);
+            outcome.status = case.answer.status;
+            outcome.headers = texts(&answer);
+        }
+        Step::AwaitBody { .. } => panic!("a whole body is not awaited again"),
+    }
+    let trace: Vec<_> = exchange
+        .trace()
+        .steps()
+        .iter()
+        .map(|step| format!("    {}: {}", step.part, step.note))
+        .collect();
+    (outcome, trace.join("\n"))
+}
+
+fn answer_fields(case: &Case) -> Vec<(String, String)> {
+    let pairs = |map: &Map<String, Value>| {
+        map.iter()
+            .flat_map(|(name, value)| {
+                values(value)
+                    .into_iter()
+                    .map(move |value| (name.clone(), value))
+            })
+            .collect()
+    };
+    pairs(&case.answer.headers)
+}
+
+fn headers(pairs: &[(String, String)]) -> Headers {
+    Headers::new(
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes()))
+            .collect(),
+    )
+}
+
+fn texts(headers: &Headers) -> Vec<(String, String)> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    headers
+        .iter()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}
+
+/// How a request is sent.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// HTTP/1.1 with `Content-Length`.
+    Whole,
+    /// HTTP/1.1, chunked.
+    Chunks(usize),
+    /// HTTP/2, in pieces, trailers behind.
+    Trailers(usize),
+}
+
+impl Way {
+    /// Tiny pieces for what is small; a long body would only take long.
+    fn for_body(size: usize) -> Vec<Self> {
+        let piece = if size <= 256 { 5 } else { size / 4 };
+        if size == 0 {
+            vec![Self::Whole]
+        } else {
+            vec![Self::Whole, Self::Chunks(piece), Self::Trailers(piece)]
+        }
+    }
+}
+
+async fn run_in_envoy(
+    envoy: &Envoy,
+    service: &Backend,
+    document: &Value,
+    case: &Case,
+    way: Way,
+) -> Outcome {
+    let request = &case.request;
+    service.forget();
+    let mut reply = Reply::status(case.answer.status).body(&case.answer.body);
+    for (name, value) in answer_fields(case) {
+        reply = reply.header(&name, value);
+    }
+    service.answer(request.path.split('?').next().unwrap_or_default(), reply);
+    let mut sent = client::Request::new(&request.method, &request.path);
+    sent.authority.clone_from(&request.host);
+    for (name, value) in fields(request, document) {
+        sent = sent.header(&name, value);
+    }
+    let body = request.body();
+    sent = match way {
+        Way::Whole if body.is_empty() => sent,
+        Way::Whole => sent.body(&body),
+        Way::Chunks(size) => sent.body_in_chunks(&body, size),
+        Way::Trailers(size) => sent
+            .body_in_chunks(&body, size)
+            .trailer("x-checksum", "1")
+            .over(Protocol::Http2),
+    };
+    let answer = client::send(envoy.listener(), &sent)
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error}", case.name));
+    let text = |fields: Vec<(String, Vec<u8>)>| -> Vec<(String, String)> {
+        fields
+            .into_iter()
+            .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
+            .collect()
+    };
+    let seen = service.seen();
+    assert!(
+        seen.len() <= 1,
+        "{}: the service was asked {} times",
+        case.name,
+        seen.len()
+    );
+    Outcome {
+        status: answer.status,
+        headers: text(answer.headers),
+        body: answer.body,
+        service: seen.into_iter().next().map(|seen| Service {
+            headers: text(seen.headers),
+            body: seen.body,
+        }),
+        monitored: None,
+    }
+}

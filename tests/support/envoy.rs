@@ -1,0 +1,21 @@
+//! The real module in real Envoy.
+
+use forecourt::cli::envoy::{Bootstrap, Envoy, Filter, find};
+use forecourt::cli::module::module;
+use forecourt::cli::serve::Service;
+use serde_json::Value;
+
+/// Starts Envoy with a policy in front of a service.
+pub async fn start(service: &Service, policy: &Value) -> Envoy {
+    let mut progress = |note: &str| eprintln!("{note}");
+    let filter = Filter {
+        module: module(None, &mut progress).unwrap_or_else(|error| panic!("{error}")),
+        policy: policy.to_string(),
+    };
+    let mut bootstrap = Bootstrap::new(service.url().parse().expect("a URL"), Some(filter));
+    bootstrap.largest_body = 1024 * 1024;
+    let binary = find(None, &mut progress).unwrap_or_else(|error| panic!("{error}"));
+    Envoy::start(&binary, &bootstrap)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
+}
