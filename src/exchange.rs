@@ -211,8 +211,7 @@ impl Exchange {
 
     fn remember_for_hints(&mut self) {
         self.asked.verified = self.granted.is_some();
-        self.asked.credentials =
-            self.head.headers.has("authorization") || self.head.headers.has("cookie");
+        self.asked.credentials = self.head.headers.has("authorization");
         self.asked.method = self.head.method().to_vec();
     }
 

@@ -1,4 +1,5 @@
 //! Forecourt: token validation, request checks and caching hints for Envoy, as one Wasm module.
+#![cfg_attr(test, allow(clippy::string_slice))]
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

@@ -27,6 +27,9 @@ impl Args {
         let loaded = PolicyFile::load(&self.file);
         match (&loaded, self.format) {
             (Ok(file), Format::Text) => {
+                for warning in file.warnings() {
+                    eprintln!("warning: {warning}");
+                }
                 let policy = file.policy();
                 println!(
                     "{}: ok, {} and {}",
@@ -36,7 +39,13 @@ impl Args {
                 );
             }
             (Err(error), Format::Text) => eprintln!("{error}"),
-            (Ok(_), Format::Json) => println!("{}", json!({ "ok": true, "problems": [] })),
+            (Ok(file), Format::Json) => {
+                let warnings = file.warnings();
+                println!(
+                    "{}",
+                    json!({ "ok": true, "problems": [], "warnings": warnings })
+                );
+            }
             (Err(error), Format::Json) => {
                 println!("{}", json!({ "ok": false, "problems": error.findings() }));
                 if error.findings().is_empty() {

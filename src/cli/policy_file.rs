@@ -8,7 +8,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::yaml::{Document, Position};
-use crate::config::problem::{Place, Problems};
+use crate::config::problem::{Place, Problem, Problems};
 use crate::config::{self, RawPolicy};
 use crate::policy::Policy;
 
@@ -18,6 +18,7 @@ pub struct PolicyFile {
     value: Value,
     raw: RawPolicy,
     policy: Rc<Policy>,
+    warnings: Vec<Finding>,
 }
 
 /// Why a policy file is none.
@@ -69,14 +70,19 @@ impl PolicyFile {
         let mut value = document.value.clone();
         inline_key_files(&mut value, folder, &mut problems);
         let compiled = config::raw(value.clone()).and_then(|raw| {
-            let policy = raw.compile()?;
-            Ok((raw, Rc::new(policy)))
+            let (policy, warnings) = raw.compile()?;
+            Ok((raw, Rc::new(policy), warnings))
         });
         match compiled {
-            Ok((raw, policy)) if problems.is_empty() => Ok(Self { value, raw, policy }),
+            Ok((raw, policy, warnings)) if problems.is_empty() => Ok(Self {
+                value,
+                raw,
+                policy,
+                warnings: locate(warnings.0, &document, name),
+            }),
             outcome => {
                 problems.0.extend(outcome.err().unwrap_or_default().0);
-                Err(LoadError::Refused(locate(problems, &document, name)))
+                Err(LoadError::Refused(locate(problems.0, &document, name)))
             }
         }
     }
@@ -89,6 +95,11 @@ impl PolicyFile {
     /// The document's form.
     pub fn raw(&self) -> &RawPolicy {
         &self.raw
+    }
+
+    /// What is allowed but may not be meant.
+    pub fn warnings(&self) -> &[Finding] {
+        &self.warnings
     }
 
     /// The compiled policy.
@@ -146,9 +157,8 @@ fn key_file(path: &PathBuf) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
 
-fn locate(problems: Problems, document: &Document, file: &str) -> Vec<Finding> {
+fn locate(problems: Vec<Problem>, document: &Document, file: &str) -> Vec<Finding> {
     let mut findings: Vec<Finding> = problems
-        .0
         .into_iter()
         .map(|problem| {
             let Position { line, column } = document

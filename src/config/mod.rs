@@ -18,9 +18,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::access::RawAccess;
-use self::cache::RawCache;
+use self::cache::{Around, RawCache};
 use self::issuers::RawIssuer;
-use self::problem::{Place, Problems};
+use self::problem::{Place, Problems, Warnings};
 use self::request::RawRequest;
 use self::schemas::SchemaTable;
 use self::types::Texts;
@@ -182,7 +182,7 @@ pub fn from_json(text: &[u8]) -> Result<Policy, Problems> {
 
 /// Compiles a policy from its document.
 pub fn from_value(document: Value) -> Result<Policy, Problems> {
-    raw(document)?.compile()
+    raw(document)?.compile().map(|(policy, _)| policy)
 }
 
 /// Reads the document's form, without compiling it.
@@ -191,9 +191,11 @@ pub fn raw(document: Value) -> Result<RawPolicy, Problems> {
 }
 
 impl RawPolicy {
-    /// Turns the document into a policy, or names everything that is wrong with it.
-    pub fn compile(&self) -> Result<Policy, Problems> {
+    /// Turns the document into a policy, with what is allowed but may not be meant; or names
+    /// everything that is wrong with it.
+    pub fn compile(&self) -> Result<(Policy, Warnings), Problems> {
         let mut problems = Problems::default();
+        let mut warnings = Warnings::default();
         let root = Place::root();
         if self.version != VERSION {
             problems.add(
@@ -222,13 +224,36 @@ impl RawPolicy {
         };
         for (index, raw) in self.routes.iter().enumerate() {
             let at = root.key("routes").index(index);
-            raw.add_to(&mut policy.router, index, &at, &mut problems);
-            let route = raw.compile(&policy, &schemas, &at, &mut problems);
-            policy.routes.push(route);
+            let parameters = raw.add_to(&mut policy.router, index, &at, &mut problems);
+            let access = raw
+                .access
+                .compile(&policy.issuers, &at.key("access"), &mut problems);
+            let body = raw
+                .request
+                .as_ref()
+                .and_then(|raw| raw.compile(&at.key("request"), &schemas, &mut problems));
+            let around = Around {
+                public: access.is_public(),
+                parameters: &parameters,
+            };
+            let hints = raw
+                .cache
+                .as_ref()
+                .map(|raw| raw.compile(&at.key("cache"), around, &mut problems, &mut warnings));
+            policy.routes.push(Route {
+                name: raw.name(),
+                access,
+                body,
+                hints: hints.unwrap_or_default(),
+                mode: match raw.mode {
+                    RawMode::Enforce => Mode::Enforce,
+                    RawMode::Monitor => Mode::Monitor,
+                },
+            });
         }
         policy.identity_headers = identity_headers(&policy.routes);
         if problems.is_empty() {
-            Ok(policy)
+            Ok((policy, warnings))
         } else {
             Err(problems)
         }
@@ -256,37 +281,6 @@ fn identity_headers(routes: &[Route]) -> Vec<String> {
 }
 
 impl RawRoute {
-    fn compile(
-        &self,
-        policy: &Policy,
-        schemas: &SchemaTable,
-        at: &Place,
-        problems: &mut Problems,
-    ) -> Route {
-        let access = self
-            .access
-            .compile(&policy.issuers, &at.key("access"), problems);
-        let body = self
-            .request
-            .as_ref()
-            .and_then(|raw| raw.compile(&at.key("request"), schemas, problems));
-        let hints = self
-            .cache
-            .as_ref()
-            .map(|raw| raw.compile(&at.key("cache"), problems))
-            .unwrap_or_default();
-        Route {
-            name: self.name(),
-            access,
-            body,
-            hints,
-            mode: match self.mode {
-                RawMode::Enforce => Mode::Enforce,
-                RawMode::Monitor => Mode::Monitor,
-            },
-        }
-    }
-
     fn name(&self) -> String {
         self.name.clone().unwrap_or_else(|| {
             let methods = self.r#match.methods.0.join(",");
@@ -295,22 +289,32 @@ impl RawRoute {
         })
     }
 
-    fn add_to(&self, router: &mut Router, index: usize, at: &Place, problems: &mut Problems) {
+    /// Puts the route into the router; the names of its path parameters.
+    fn add_to(
+        &self,
+        router: &mut Router,
+        index: usize,
+        at: &Place,
+        problems: &mut Problems,
+    ) -> Vec<String> {
         let at = at.key("match");
         let hosts = self.hosts(&at.key("hosts"), problems);
         self.check_methods(&at.key("methods"), problems);
-        match Template::parse(&self.r#match.path) {
-            Err(message) => problems.add(&at.key("path"), message),
-            Ok(template) => {
-                let added = router.insert(&hosts, &self.r#match.methods.0, &template, index);
-                if let Err(conflict) = added {
-                    problems.add(
-                        &at,
-                        format!("takes the same requests as routes[{}]", conflict.with),
-                    );
-                }
+        let template = match Template::parse(&self.r#match.path) {
+            Ok(template) => template,
+            Err(message) => {
+                problems.add(&at.key("path"), message);
+                return Vec::new();
             }
+        };
+        let added = router.insert(&hosts, &self.r#match.methods.0, &template, index);
+        if let Err(conflict) = added {
+            problems.add(
+                &at,
+                format!("takes the same requests as routes[{}]", conflict.with),
+            );
         }
+        template.names
     }
 
     fn hosts(&self, at: &Place, problems: &mut Problems) -> Vec<HostPattern> {
