@@ -115,6 +115,7 @@ async fn values_of_every_size_over_both_protocols() {
     let service = Service::start().unwrap();
     let envoy = start(&service, &policy()).await;
     for protocol in [Protocol::Http1, Protocol::Http2] {
+        service.forget();
         for value in [
             &b""[..],
             b"\xff\xfe\xfd",

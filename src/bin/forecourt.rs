@@ -1,1 +1,2 @@
+//! The `forecourt` command.
 fn main() {}

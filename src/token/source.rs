@@ -19,9 +19,12 @@ pub fn bearer(head: &RequestHead) -> Found<'_> {
     let Ok(field) = head.headers.single("authorization") else {
         return Found::Several;
     };
-    field
-        .and_then(after_bearer)
-        .map_or(Found::Nothing, Found::Token)
+    match field.and_then(after_bearer) {
+        None => Found::Nothing,
+        // Envoy joins repeated `Authorization` fields with a comma, which no token holds.
+        Some(token) if token.contains(&b',') => Found::Several,
+        Some(token) => Found::Token(token),
+    }
 }
 
 /// The credentials after the scheme, which is compared without regard to case (RFC 9110 §11.1).
@@ -85,5 +88,7 @@ mod tests {
         ] {
             assert_eq!(bearer(&head(&values)), Found::Several);
         }
+        let joined = head(&["Bearer a.b.c,Bearer a.b.c"]);
+        assert_eq!(bearer(&joined), Found::Several);
     }
 }
