@@ -5,15 +5,25 @@ mod raw;
 
 pub use raw::{
     RawCache, RawCase, RawMode, RawNoVarySearch, RawProfile, RawSearchParams, RawStatuses,
+    RawStrength, RawTags, RawValidation,
 };
 
-use super::problem::{Place, Problems, Warnings};
+use sfv::TokenRef;
+
+use super::problem::{Place, Problems, Warnings, did_you_mean};
 use super::types::Span;
-use crate::hints::{Case, Keep, MediaRange, Mode, Rule, Statuses, Wish, field, targeted};
+use crate::hints::{
+    Case, Keep, MediaRange, Mode, Rule, Statuses, Tags, Template, Validation, Wish, field, targeted,
+};
 use raw::WishKeys;
 
 /// The longest lifetime that a policy may ask for: 366 days, as long as Cloud CDN keeps anything.
 pub const LONGEST: Span = Span(31_622_400);
+
+/// The bytes of an answer that are held for its entity tag where the policy does not say.
+const HELD_BYTES: u64 = 262_144;
+/// The most that a policy may ask for: a Wasm VM never gives memory back.
+const MOST_HELD_BYTES: u64 = 4_194_304;
 
 /// What the compilation of a route's `cache` must know of the route.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +56,10 @@ impl RawCache {
             targeted: self.targeted_field(&at.key("targeted"), problems),
             strip_set_cookie: self.strip_set_cookie,
             no_vary_search: self.no_vary_search(&at.key("noVarySearch"), problems),
+            tags: self.tags(&at.key("tags"), around.parameters, problems),
+            accept_encoding: self.codings(&at.key("acceptEncoding"), problems),
+            validation: self.validation(&at.key("validation"), problems),
+            cache_status: self.cache_status(&at.key("cacheStatus"), problems),
         };
         if problems.is_empty() {
             advice::give(self, &rule, at, around, warnings);
@@ -157,6 +171,100 @@ impl RawCache {
         }
         value
     }
+}
+
+impl RawCache {
+    fn tags(&self, at: &Place, known: &[String], problems: &mut Problems) -> Tags {
+        let Some(raw) = &self.tags else {
+            return Tags::default();
+        };
+        let mut compile = |key: &str, texts: &[String]| {
+            let at = at.key(key);
+            let texts = texts.iter().enumerate();
+            texts
+                .filter_map(|(index, text)| template(text, &at.index(index), known, problems))
+                .collect()
+        };
+        Tags {
+            surrogate_key: compile("surrogateKey", &raw.surrogate_key),
+            cache_tag: compile("cacheTag", &raw.cache_tag),
+            cache_groups: compile("cacheGroups", &raw.cache_groups),
+        }
+    }
+
+    fn codings(&self, at: &Place, problems: &mut Problems) -> Vec<String> {
+        let mut codings = Vec::new();
+        for (index, text) in self.accept_encoding.iter().enumerate() {
+            let coding = text.to_ascii_lowercase();
+            let plain = matches!(coding.as_str(), "identity" | "*");
+            if plain || !field::is_token(coding.as_bytes()) || codings.contains(&coding) {
+                problems.add(
+                    &at.index(index),
+                    format!(
+                        "`{text}` is no content coding, or named before; write each such as \
+                         `gzip` once, without `identity` and `*`"
+                    ),
+                );
+            }
+            codings.push(coding);
+        }
+        codings
+    }
+
+    fn validation(&self, at: &Place, problems: &mut Problems) -> Option<Validation> {
+        let raw = self.validation.as_ref()?;
+        let max_bytes = raw.max_bytes.unwrap_or(HELD_BYTES);
+        if raw.max_bytes.is_some() && raw.etag.is_none() {
+            problems.add(
+                &at.key("maxBytes"),
+                "limits what is held for `etag`, which is not asked for; drop it",
+            );
+        }
+        if !(1..=MOST_HELD_BYTES).contains(&max_bytes) {
+            problems.add(
+                &at.key("maxBytes"),
+                format!("must be from 1 to {MOST_HELD_BYTES} bytes; write such a number"),
+            );
+        }
+        Some(Validation {
+            etag: raw.etag.map(Into::into),
+            max_bytes,
+        })
+    }
+
+    fn cache_status(&self, at: &Place, problems: &mut Problems) -> Option<String> {
+        let name = self.cache_status.as_ref()?;
+        if TokenRef::from_str(name).is_err() {
+            problems.add(
+                at,
+                format!("`{name}` is no token (RFC 9651 §3.3.4); write a name such as `edge`"),
+            );
+        }
+        Some(name.clone())
+    }
+}
+
+fn template(text: &str, at: &Place, known: &[String], problems: &mut Problems) -> Option<Template> {
+    let Some(template) = Template::parse(text) else {
+        problems.add(
+            at,
+            format!(
+                "`{text}` is no tag; write printable ASCII without space, comma, quote or \
+                 backslash, and path parameters in braces: `product-{{id}}`"
+            ),
+        );
+        return None;
+    };
+    for name in template.parameters() {
+        if !known.iter().any(|held| held == name) {
+            let near = did_you_mean(name, known.iter().map(String::as_str));
+            problems.add(
+                at,
+                format!("the route's path has no `{{{name}}}`{near}; write a name that it has"),
+            );
+        }
+    }
+    Some(template)
 }
 
 fn compile_cases(raw: &[RawCase], at: &Place, problems: &mut Problems) -> Vec<Case> {

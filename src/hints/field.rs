@@ -22,13 +22,17 @@ pub enum Member<'a> {
 
 /// The members of a list of directives, empty ones left out (RFC 9110 §5.6.1.2).
 pub fn members<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = Member<'a>> {
-    lines.flat_map(|line| Elements(Some(line))).map(member)
+    elements(lines).map(member)
+}
+
+/// The members of a list as they are written, empty ones left out.
+pub fn elements<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+    lines.flat_map(|line| Elements(Some(line)))
 }
 
 /// The tokens of a list such as `Vary`, in lower case; `None` where a member is no token.
 pub fn tokens<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Vec<String>> {
-    lines
-        .flat_map(|line| Elements(Some(line)))
+    elements(lines)
         .map(|element| {
             let token = std::str::from_utf8(element).ok()?;
             is_token(element).then(|| token.to_ascii_lowercase())

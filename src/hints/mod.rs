@@ -22,14 +22,22 @@
 
 pub mod decide;
 pub mod directives;
+pub mod encoding;
 pub mod field;
 pub mod origin;
 pub mod rule;
+pub mod status;
 pub mod structured;
+pub mod tags;
 pub mod targeted;
+pub mod validate;
 pub mod vary;
 
 pub use rule::{Case, Keep, MediaRange, Mode, Profile, Rule, Statuses, Wish};
+pub use tags::{Tags, Template};
+pub use validate::{Conditions, Strength, Validation};
+
+use crate::head::RequestHead;
 
 /// What the answer must remember of its request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,9 +49,25 @@ pub struct Asked {
     pub credentials: bool,
     /// The method.
     pub method: Vec<u8>,
+    /// The values of the path template's names, percent-decoded.
+    pub parameters: Vec<(String, Vec<u8>)>,
+    /// What the client says about the answer that it already has.
+    pub conditions: Conditions,
+    /// Whether a cache between here and the service answered, where that is known.
+    pub from_cache: Option<bool>,
 }
 
 impl Asked {
+    /// What the request's head alone tells. Whether it was verified, and the rest, is for those to
+    /// add who know.
+    pub fn of(head: &RequestHead) -> Self {
+        Self {
+            method: head.method().to_vec(),
+            conditions: Conditions::read(head),
+            ..Self::default()
+        }
+    }
+
     /// Whether it is a method whose answers caches keep (RFC 9110 §9.2.3, POST left out as every
     /// cache leaves it out).
     pub fn is_retrieval(&self) -> bool {

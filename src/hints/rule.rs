@@ -1,8 +1,7 @@
 //! A route's caching rule, compiled: what it wants, and of which answers.
 
-use super::Asked;
-use super::field;
-use crate::head::ResponseHead;
+use super::{Asked, Tags, Validation, encoding, field, validate};
+use crate::head::{Edit, RequestHead, ResponseHead};
 
 /// A route's caching rule. The default one adds nothing to the safety rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +23,14 @@ pub struct Rule {
     pub strip_set_cookie: bool,
     /// `No-Vary-Search` for an answer without one.
     pub no_vary_search: Option<String>,
+    /// Names under which caches can be told to drop the answers.
+    pub tags: Tags,
+    /// Content codings, best first, to which `Accept-Encoding` is brought down; empty: not at all.
+    pub accept_encoding: Vec<String>,
+    /// How answers are validated here; `None`: not at all.
+    pub validation: Option<Validation>,
+    /// The name, a token, under which `Cache-Status` tells what became of the answer.
+    pub cache_status: Option<String>,
 }
 
 /// What a route wants of some answers.
@@ -130,6 +137,22 @@ impl Rule {
         }
         let expected = asked.is_retrieval() && EXPECTED.contains(&status);
         if expected { self.base.if_any() } else { None }
+    }
+
+    /// The edits of a request on its way to the service and the caches before it.
+    pub fn request_edits(&self, head: &RequestHead) -> Vec<Edit> {
+        if !matches!(head.method(), b"GET" | b"HEAD") {
+            return Vec::new();
+        }
+        let mut edits = Vec::new();
+        if !self.accept_encoding.is_empty() {
+            edits.extend(encoding::normalise(head, &self.accept_encoding));
+        }
+        // Envoy's cache passes every request with a client's own conditions by.
+        if self.profile == Profile::EnvoyCache && self.validation.is_some() {
+            edits.extend(validate::taken_over(head));
+        }
+        edits
     }
 }
 

@@ -9,7 +9,7 @@ use sfv::{DictSerializer, Key, KeyRef, StringRef};
 
 use crate::config::problem::{Problems, refuse};
 use crate::config::types::{Span, wrong_kind};
-use crate::hints::{Mode, Profile};
+use crate::hints::{Mode, Profile, Strength};
 
 /// Declares a form that says what is wanted of answers, with keys of its own before those that all
 /// such forms share: the policy's forms know no inclusion of one in another.
@@ -143,6 +143,24 @@ wishing! {
         #[deserr(default)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub no_vary_search: Option<RawNoVarySearch>,
+        /// Names under which caches can be told to drop the answers.
+        #[deserr(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub tags: Option<RawTags>,
+        /// Content codings of the service, best first, such as `[br, gzip]`: `Accept-Encoding` of
+        /// a GET or HEAD goes on with those that the client accepts, else as `identity`, so that a
+        /// cache keeps few variants.
+        #[deserr(default)]
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub accept_encoding: Vec<String>,
+        /// Answer 304 to clients that have the answer already (RFC 9110 §13).
+        #[deserr(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub validation: Option<RawValidation>,
+        /// Add `Cache-Status` (RFC 9211) under this name, a token such as `edge`.
+        #[deserr(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub cache_status: Option<String>,
     }
 }
 
@@ -312,6 +330,72 @@ impl schemars::JsonSchema for RawStatuses {
                 { "type": "string", "pattern": "^([2-5][0-9][0-9]|[2-5]xx)$" }
             ]
         })
+    }
+}
+
+/// Names under which caches can be told to drop answers: texts in printable ASCII without space,
+/// comma, quote or backslash, with path parameters in braces: `product-{id}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "CacheTags", deny_unknown_fields))]
+pub struct RawTags {
+    /// For `Surrogate-Key`.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surrogate_key: Vec<String>,
+    /// For `Cache-Tag`, which Cloud CDN reads.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_tag: Vec<String>,
+    /// For `Cache-Groups` (RFC 9875).
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_groups: Vec<String>,
+}
+
+/// How answers are validated at the edge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "cli",
+    schemars(rename = "CacheValidation", deny_unknown_fields)
+)]
+pub struct RawValidation {
+    /// Give an answer without `ETag` one: `strong` where it reaches the client byte for byte,
+    /// `weak` where it may be compressed on the way. Such an answer is held until it is whole.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<RawStrength>,
+    /// The largest answer in bytes that is held for that, 262144 by default, 4194304 at most. A
+    /// larger one, or one without Content-Length, goes on at once and gets no `ETag`.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+}
+
+/// The strength of an entity tag (RFC 9110 §8.8.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(error = Problems, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "EtagStrength"))]
+pub enum RawStrength {
+    /// The answer may be changed on its way.
+    Weak,
+    /// The answer reaches the client byte for byte.
+    Strong,
+}
+
+impl From<RawStrength> for Strength {
+    fn from(raw: RawStrength) -> Self {
+        match raw {
+            RawStrength::Weak => Self::Weak,
+            RawStrength::Strong => Self::Strong,
+        }
     }
 }
 

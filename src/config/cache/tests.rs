@@ -14,7 +14,11 @@ fn compile(json: Value) -> Compiled {
     let mut problems = Problems::default();
     let mut warnings = Warnings::default();
     let at = Place::root().key("cache");
-    let rule = raw.compile(&at, Around::default(), &mut problems, &mut warnings);
+    let around = Around {
+        public: false,
+        parameters: &["id".to_owned()],
+    };
+    let rule = raw.compile(&at, around, &mut problems, &mut warnings);
     let print =
         |found: &[crate::config::problem::Problem]| found.iter().map(ToString::to_string).collect();
     Compiled {
@@ -66,6 +70,10 @@ fn every_key_reads_compiles_and_prints_back() {
         "shared": true, "vary": ["Origin"], "targeted": "CDN-Cache-Control", "stripSetCookie": true,
         "noVarySearch": { "keyOrder": true, "params": true, "except": ["id"] },
         "statusTtl": { "404": "30s", "4xx": "10s" },
+        "tags": { "surrogateKey": ["p-{id}"], "cacheTag": ["p"], "cacheGroups": ["{id}"] },
+        "acceptEncoding": ["br", "gzip"],
+        "validation": { "etag": "weak", "maxBytes": 1024 },
+        "cacheStatus": "edge",
         "when": [
             { "statuses": [410, "5xx"], "methods": ["GET"], "mode": "off" },
             { "contentTypes": ["text/html"], "private": true, "ttl": "0s", "mustRevalidate": true },
@@ -82,6 +90,13 @@ fn every_key_reads_compiles_and_prints_back() {
         Some("key-order, params, except=(\"id\")")
     );
     assert_eq!(rule.base.ttl, Some(60));
+    assert_eq!(
+        rule.validation,
+        Some(Validation {
+            etag: Some(crate::hints::Strength::Weak),
+            max_bytes: 1_024
+        })
+    );
     assert_eq!(rule.base.shared_ttl, Some(3_600));
     let modes: Vec<_> = rule.cases.iter().map(|case| case.wish.mode).collect();
     assert_eq!(
@@ -210,6 +225,37 @@ fn contradictions_are_all_named_at_once() {
                 "cache.when[0].methods[1]",
             ],
         ),
+        (
+            json!({ "tags": { "cacheTag": ["a b", "{nr}"], "cacheGroups": [""], "surrogateKey": ["{idd}"] } }),
+            &[
+                "cache.tags.surrogateKey[0]",
+                "cache.tags.cacheTag[0]",
+                "cache.tags.cacheTag[1]",
+                "cache.tags.cacheGroups[0]",
+            ],
+        ),
+        (
+            json!({ "acceptEncoding": ["gzip", "identity", "*", "GZIP", "a b"] }),
+            &[
+                "cache.acceptEncoding[1]",
+                "cache.acceptEncoding[2]",
+                "cache.acceptEncoding[3]",
+                "cache.acceptEncoding[4]",
+            ],
+        ),
+        (
+            json!({ "validation": { "maxBytes": 5 } }),
+            &["cache.validation.maxBytes"],
+        ),
+        (
+            json!({ "validation": { "etag": "weak", "maxBytes": 0 } }),
+            &["cache.validation.maxBytes"],
+        ),
+        (
+            json!({ "validation": { "etag": "strong", "maxBytes": 4194305 } }),
+            &["cache.validation.maxBytes"],
+        ),
+        (json!({ "cacheStatus": "a b" }), &["cache.cacheStatus"]),
         (json!({ "noVarySearch": {} }), &["cache.noVarySearch"]),
         (
             json!({ "noVarySearch": { "params": ["\u{e9}"] } }),
