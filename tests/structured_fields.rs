@@ -7,8 +7,6 @@
     missing_docs
 )]
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use std::path::{Path, PathBuf};
 
 use forecourt::hints::structured;
