@@ -78,6 +78,20 @@ codes! {
         "`aud` is missing or names nobody whom this policy speaks for.",
     ClaimMismatch "claim_mismatch" 403 "Not permitted"
         "The token is good, but a claim rule of the route is not met.",
+    QueryTooLong "query_too_long" 414 "Query too long"
+        "The query is longer than the route allows.",
+    HeadersTooLarge "headers_too_large" 431 "Header fields too large"
+        "The header fields together are larger than the route allows.",
+    ParameterMalformed "parameter_malformed" 400 "Malformed parameter"
+        "A parameter is not percent-encoded UTF-8, or not written in its style.",
+    ParameterRepeated "parameter_repeated" 400 "Repeated parameter"
+        "A parameter with one value is given several times, so two readers could see two values.",
+    ParameterUnknown "parameter_unknown" 400 "Unknown parameter"
+        "The query holds a parameter that the route does not describe.",
+    ParameterMissing "parameter_missing" 400 "Parameter required"
+        "A required parameter is missing.",
+    ParameterInvalid "parameter_invalid" 400 "Invalid parameter"
+        "A parameter breaks its schema; `errors` says which and how.",
     ContentTypeMissing "content_type_missing" 415 "Content type required"
         "A body came without `Content-Type`, or with several.",
     ContentTypeUnsupported "content_type_unsupported" 415 "Unsupported content type"

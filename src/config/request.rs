@@ -1,4 +1,6 @@
 //! A route's `request`: raw form and compilation.
+mod params;
+mod plan;
 
 use deserr::Deserr;
 use serde::Serialize;
@@ -6,7 +8,10 @@ use serde_json::Value;
 
 use super::problem::{Place, Problems};
 use super::schemas::SchemaTable;
+use crate::schema::params::ParamRule;
 use crate::schema::{BodyRule, Content, ContentCheck, Limits, MediaRange};
+
+pub use params::{RawLocation, RawParameter, RawStyle};
 
 /// `maxBytes` where the policy names none.
 pub const DEFAULT_MAX_BYTES: u64 = 64 << 10;
@@ -24,10 +29,108 @@ pub const MOST_BYTES: u64 = 1 << 30;
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", schemars(rename = "Request", deny_unknown_fields))]
 pub struct RawRequest {
+    /// Its parameters in path, query, header and cookie. Without it none is checked.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Vec<RawParameter>>,
+    /// Whether the query may hold parameters that `parameters` does not name: `refuse` by default.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub additional_parameters: Option<RawAdditional>,
+    /// Whether refusals over parameters are carried out: `enforce` by default.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters_mode: Option<RawPartMode>,
     /// What its body must look like. Without it bodies pass unchecked.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<RawBody>,
+    /// Bounds on what is checked.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RawLimits>,
+    /// Whether refusals list what to mend: `on` by default, `off` for APIs that tell strangers
+    /// nothing.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<RawErrors>,
+}
+
+/// What becomes of parameters that a route does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(error = Problems, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "AdditionalParameters"))]
+pub enum RawAdditional {
+    /// They pass unchecked.
+    Allow,
+    /// The request is refused.
+    Refuse,
+}
+
+/// Whether a part's refusals are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(error = Problems, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "PartMode"))]
+pub enum RawPartMode {
+    /// A refused request gets the refusal.
+    #[default]
+    Enforce,
+    /// A refused request is logged and counted, and passes.
+    Monitor,
+    /// The part is not checked.
+    Off,
+}
+
+/// Whether refusals list what to mend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(error = Problems, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "RequestErrors"))]
+pub enum RawErrors {
+    /// They do.
+    #[default]
+    On,
+    /// They name the reason alone.
+    Off,
+}
+
+/// Bounds on what is checked; each has its own reason code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "cli",
+    schemars(rename = "RequestLimits", deny_unknown_fields)
+)]
+pub struct RawLimits {
+    /// Longest query in bytes: 8192 by default, at most 1048576. Answered with 414.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_query_bytes: Option<usize>,
+    /// Largest sum of all fields' names and values in bytes: 61440 by default, at most 8388608.
+    /// Answered with 431.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_header_bytes: Option<usize>,
+    /// How many arrays and objects of a JSON text may nest: 64 by default, at most 120.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_depth: Option<usize>,
+    /// How many members and elements a JSON text may have in all: 100000 by default, at most
+    /// 1000000.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_values: Option<usize>,
+    /// How long a string of a JSON text may be, in bytes of UTF-8: as long as the body by default.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_string_bytes: Option<usize>,
 }
 
 /// What a request's body must look like.
@@ -58,16 +161,21 @@ pub struct RawBody {
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
+    /// Whether refusals over bodies are carried out: `enforce` by default.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RawPartMode>,
 }
 
 impl RawRequest {
     /// Every schema used here with its place, for [`SchemaTable::compile`].
     pub fn schemas(&self, at: &Place) -> Vec<(Place, &Value)> {
-        let body = self.body.as_ref();
-        body.and_then(|body| body.schema.as_ref())
-            .map(|schema| (at.key("body").key("schema"), schema))
-            .into_iter()
-            .collect()
+        let at_params = at.key("parameters");
+        let params = self.parameters.iter().flatten().enumerate();
+        let of_params = params.filter_map(|(index, one)| one.schema_at(&at_params.index(index)));
+        let body = self.body.as_ref().and_then(|body| body.schema.as_ref());
+        let of_body = body.map(|schema| (at.key("body").key("schema"), schema));
+        of_params.chain(of_body).collect()
     }
 
     /// Compiles the rule for bodies, where there is one.
@@ -77,9 +185,106 @@ impl RawRequest {
         schemas: &SchemaTable,
         problems: &mut Problems,
     ) -> Option<BodyRule> {
+        let limits = self.json_limits(&at.key("limits"), problems);
         let body = self.body.as_ref()?;
-        Some(body.compile(&at.key("body"), schemas, problems))
+        let mut rule = body.compile(&at.key("body"), schemas, problems);
+        rule.limits = limits;
+        rule.explain = self.explains();
+        let mode = body.mode.unwrap_or_default();
+        rule.monitor = mode == RawPartMode::Monitor;
+        (mode != RawPartMode::Off).then_some(rule)
     }
+
+    /// Compiles the rule for parameters, where there is one; `path_names` are the names in the
+    /// route's path template.
+    pub fn compile_parameters(
+        &self,
+        at: &Place,
+        path_names: &[String],
+        schemas: &SchemaTable,
+        problems: &mut Problems,
+    ) -> Option<ParamRule> {
+        let raw = self.parameters.as_deref().unwrap_or_default();
+        let place = at.key("parameters");
+        let params = params::compile(raw, path_names, &place, schemas, problems);
+        if self.parameters.is_none() && self.additional_parameters == Some(RawAdditional::Refuse) {
+            problems.add(
+                &at.key("additionalParameters"),
+                "refuses every parameter where `parameters` names none; write `parameters: []` \
+                 if that is meant",
+            );
+        }
+        let limits = self.limits.clone().unwrap_or_default();
+        let at_limits = at.key("limits");
+        let rule = ParamRule {
+            params,
+            additional: self.parameters.is_none()
+                || self.additional_parameters == Some(RawAdditional::Allow),
+            max_query: bounded(
+                limits.max_query_bytes,
+                (8 << 10, 1 << 20),
+                &at_limits.key("maxQueryBytes"),
+                problems,
+            ),
+            max_headers: bounded(
+                limits.max_header_bytes,
+                (60 << 10, 8 << 20),
+                &at_limits.key("maxHeaderBytes"),
+                problems,
+            ),
+            // The same findings are reported with the body's.
+            limits: self.json_limits(&at_limits, &mut Problems::default()),
+            explain: self.explains(),
+            monitor: self.parameters_mode == Some(RawPartMode::Monitor),
+        };
+        (self.parameters_mode != Some(RawPartMode::Off)).then_some(rule)
+    }
+
+    fn explains(&self) -> bool {
+        self.errors.unwrap_or_default() == RawErrors::On
+    }
+
+    fn json_limits(&self, at: &Place, problems: &mut Problems) -> Limits {
+        let raw = self.limits.clone().unwrap_or_default();
+        let usual = Limits::default();
+        let most = usize::MAX;
+        Limits {
+            depth: bounded(
+                raw.max_depth,
+                (usual.depth, Limits::DEEPEST),
+                &at.key("maxDepth"),
+                problems,
+            ),
+            values: bounded(
+                raw.max_values,
+                (usual.values, 1_000_000),
+                &at.key("maxValues"),
+                problems,
+            ),
+            string: bounded(
+                raw.max_string_bytes,
+                (usual.string, most),
+                &at.key("maxStringBytes"),
+                problems,
+            ),
+        }
+    }
+}
+
+/// A limit between 1 and `most`, or its usual value.
+fn bounded(
+    raw: Option<usize>,
+    (usual, most): (usize, usize),
+    at: &Place,
+    problems: &mut Problems,
+) -> usize {
+    let Some(asked) = raw else { return usual };
+    if asked == 0 {
+        problems.add(at, "is 0, so nothing could ever pass; write at least 1");
+    } else if asked > most {
+        problems.add(at, format!("is more than {most}; write less"));
+    }
+    asked.clamp(1, most)
 }
 
 impl RawBody {
@@ -100,6 +305,7 @@ impl RawBody {
             contents,
             limits: Limits::default(),
             explain: true,
+            monitor: false,
         }
     }
 
@@ -167,273 +373,4 @@ fn media_problem(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::head::{Headers, RequestHead};
-    use crate::reply::{Code, Refusal};
-    use crate::schema::BodyPlan;
-    use crate::trace::Trace;
-
-    fn compile(request: Value) -> (Option<BodyRule>, Vec<String>) {
-        let at = Place::root().key("request");
-        let mut problems = Problems::default();
-        let raw: RawRequest = match deserr::deserialize::<RawRequest, Value, Problems>(request) {
-            Ok(raw) => raw,
-            Err(refused) => return (None, refused.0.iter().map(ToString::to_string).collect()),
-        };
-        let table = SchemaTable::compile(&BTreeMap::new(), &at, raw.schemas(&at), &mut problems);
-        let rule = raw.compile(&at, &table, &mut problems);
-        (rule, problems.0.iter().map(ToString::to_string).collect())
-    }
-
-    fn rule(body: Value) -> BodyRule {
-        let (rule, problems) = compile(json!({"body": body}));
-        assert_eq!(problems, Vec::<String>::new());
-        rule.unwrap()
-    }
-
-    fn order() -> BodyRule {
-        rule(
-            json!({"maxBytes": 100, "schema": {"type": "object", "required": ["sku"],
-            "properties": {"sku": {"type": "string"}}}}),
-        )
-    }
-
-    fn head(fields: &[(&str, &str)]) -> RequestHead {
-        let method = (b":method".to_vec(), b"POST".to_vec());
-        let fields = fields
-            .iter()
-            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
-        RequestHead {
-            headers: Headers::new(std::iter::once(method).chain(fields).collect()),
-        }
-    }
-
-    fn code<T>(result: Result<T, Refusal>) -> Option<Code> {
-        result.err().map(|refusal| refusal.code)
-    }
-
-    fn check_head(rule: &BodyRule, fields: &[(&str, &str)]) -> Result<BodyPlan, Refusal> {
-        rule.check_head(&head(fields), false, &mut Trace::off())
-    }
-
-    fn check_body(rule: &BodyRule, body: &[u8]) -> Result<(), Refusal> {
-        let plan = check_head(rule, &[("content-type", "application/json")]).unwrap();
-        rule.check(&plan, body, &mut Trace::off())
-    }
-
-    #[test]
-    fn the_content_type_is_settled_in_the_head() {
-        let rule = order();
-        for (value, expected) in [
-            ("application/json", None),
-            ("application/json; charset=utf-8", None),
-            ("application/vnd.shop+json", None),
-            (
-                "application/json; charset=utf-16",
-                Some(Code::ContentTypeUnsupported),
-            ),
-            ("text/plain", Some(Code::ContentTypeUnsupported)),
-            (
-                "text/plain; a=\"application/json\"",
-                Some(Code::ContentTypeUnsupported),
-            ),
-            (
-                "application/json, text/plain",
-                Some(Code::ContentTypeUnsupported),
-            ),
-            ("", Some(Code::ContentTypeUnsupported)),
-        ] {
-            assert_eq!(
-                code(check_head(&rule, &[("content-type", value)])),
-                expected,
-                "{value}"
-            );
-        }
-        assert_eq!(code(check_head(&rule, &[])), Some(Code::ContentTypeMissing));
-        let twice = [
-            ("content-type", "application/json"),
-            ("content-type", "application/json"),
-        ];
-        assert_eq!(
-            code(check_head(&rule, &twice)),
-            Some(Code::ContentTypeMissing)
-        );
-        let refusal = check_head(&rule, &[("content-type", "text/plain")]).unwrap_err();
-        assert_eq!(
-            refusal.headers,
-            [("accept".to_owned(), "application/json".to_owned())]
-        );
-    }
-
-    #[test]
-    fn the_closest_of_the_accepted_types_decides() {
-        let rule = rule(json!({"contentTypes": ["*/*", "application/json", "image/*"]}));
-        let plan = |media| check_head(&rule, &[("content-type", media)]).unwrap();
-        assert_eq!(plan("application/json"), BodyPlan::Check { content: 1 });
-        assert_eq!(plan("text/vnd.a+json"), BodyPlan::Check { content: 1 });
-        assert_eq!(plan("image/png"), BodyPlan::SizeOnly);
-    }
-
-    #[test]
-    fn content_codings_are_refused() {
-        let rule = order();
-        for (value, expected) in [
-            ("identity", None),
-            ("Identity, identity", None),
-            ("", None),
-            ("gzip", Some(Code::ContentTypeUnsupported)),
-            ("identity, br", Some(Code::ContentTypeUnsupported)),
-        ] {
-            let fields = [
-                ("content-type", "application/json"),
-                ("content-encoding", value),
-            ];
-            assert_eq!(code(check_head(&rule, &fields)), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_declared_length_over_the_cap_is_refused_before_the_body() {
-        let rule = order();
-        for (value, expected) in [
-            ("100", None),
-            ("101", Some(Code::BodyTooLarge)),
-            ("99999999999999999999999999", Some(Code::BodyTooLarge)),
-            ("-1", Some(Code::RequestMalformed)),
-            ("1, 1", Some(Code::RequestMalformed)),
-            ("0x10", Some(Code::RequestMalformed)),
-            ("", Some(Code::RequestMalformed)),
-        ] {
-            let fields = [
-                ("content-type", "application/json"),
-                ("content-length", value),
-            ];
-            assert_eq!(code(check_head(&rule, &fields)), expected, "{value}");
-        }
-        let twice = [("content-length", "1"), ("content-length", "1")];
-        assert_eq!(
-            code(check_head(&rule, &twice)),
-            Some(Code::RequestMalformed)
-        );
-    }
-
-    #[test]
-    fn a_missing_body_is_refused_where_one_is_required() {
-        let absent = |rule: &BodyRule, method: &str| {
-            let mut head = head(&[]);
-            head.headers = Headers::new(vec![(b":method".to_vec(), method.as_bytes().to_vec())]);
-            rule.check_head(&head, true, &mut Trace::off())
-        };
-        assert_eq!(code(absent(&order(), "POST")), Some(Code::BodyMissing));
-        assert_eq!(absent(&order(), "GET"), Ok(BodyPlan::NoBody));
-        assert_eq!(
-            absent(&rule(json!({"maxBytes": 5})), "POST"),
-            Ok(BodyPlan::NoBody)
-        );
-        assert_eq!(code(check_body(&order(), b"")), Some(Code::BodyMissing));
-        let optional = rule(json!({"required": false, "schema": {"type": "object"}}));
-        assert_eq!(absent(&optional, "POST"), Ok(BodyPlan::NoBody));
-        assert_eq!(check_body(&optional, b""), Ok(()));
-    }
-
-    #[test]
-    fn bodies_are_checked_whole() {
-        let rule = order();
-        for (body, expected) in [
-            (&br#"{"sku":"a"}"#[..], None),
-            (br#"{"sku":1}"#, Some(Code::SchemaMismatch)),
-            (br#"{"sku":"a","sku":"b"}"#, Some(Code::JsonDuplicateMember)),
-            (br#"{"sku":"a"} x"#, Some(Code::JsonInvalid)),
-            (b"\xef\xbb\xbf{\"sku\":\"a\"}", Some(Code::JsonInvalid)),
-            (b"{\"sku\":\"\xff\"}", Some(Code::JsonInvalid)),
-            (&[b'['; 80], Some(Code::JsonTooDeep)),
-            (&[b' '; 101], Some(Code::BodyTooLarge)),
-        ] {
-            let found = code(check_body(&rule, body));
-            assert_eq!(found, expected, "{}", String::from_utf8_lossy(body));
-        }
-    }
-
-    #[test]
-    fn json_without_a_schema_is_still_read_strictly() {
-        let rule = rule(json!({"contentTypes": ["application/json"]}));
-        assert_eq!(check_body(&rule, b"[1]"), Ok(()));
-        assert_eq!(code(check_body(&rule, b"[1")), Some(Code::JsonInvalid));
-    }
-
-    #[test]
-    fn a_body_of_a_mebibyte_is_checked_or_refused_by_its_values() {
-        let rule = rule(json!({"maxBytes": 2 << 20, "schema": {"items": {"type": "string"}}}));
-        let long = format!("[\"{}\"]", "a".repeat(1 << 20));
-        assert_eq!(check_body(&rule, long.as_bytes()), Ok(()));
-        let wide = format!("[{}1]", "1,".repeat(1 << 19));
-        assert_eq!(
-            code(check_body(&rule, wide.as_bytes())),
-            Some(Code::JsonTooManyValues)
-        );
-    }
-
-    #[test]
-    fn any_type_passes_by_size_where_none_is_named() {
-        let rule = rule(json!({"maxBytes": 5}));
-        assert_eq!(check_head(&rule, &[]), Ok(BodyPlan::SizeOnly));
-        let plan = BodyPlan::SizeOnly;
-        assert_eq!(rule.check(&plan, b"12345", &mut Trace::off()), Ok(()));
-        let over = rule.check(&plan, b"123456", &mut Trace::off());
-        assert_eq!(code(over), Some(Code::BodyTooLarge));
-    }
-
-    #[test]
-    fn problems_say_where_and_what_to_write() {
-        for (body, expected) in [
-            (
-                json!({"contentType": []}),
-                "body.contentType: unknown key `contentType`, did you mean `contentTypes`?",
-            ),
-            (
-                json!({"contentTypes": []}),
-                "request.body.contentTypes: is empty",
-            ),
-            (
-                json!({"contentTypes": ["json"]}),
-                "request.body.contentTypes[0]: `json` is not a media type",
-            ),
-            (
-                json!({"contentTypes": ["a/b; c=d"]}),
-                "write the type alone",
-            ),
-            (
-                json!({"contentTypes": ["a/b", "A/B"]}),
-                "request.body.contentTypes[1]: `a/b` is there twice",
-            ),
-            (
-                json!({"contentTypes": ["text/plain"], "schema": {}}),
-                "names no JSON type",
-            ),
-            (json!({"maxBytes": 0}), "request.body.maxBytes: is 0"),
-            (
-                json!({"maxBytes": 9_000_000, "schema": {}}),
-                "is more than the 8388608 bytes",
-            ),
-            (
-                json!({"maxBytes": 2_000_000_000_u64}),
-                "is more than the 1073741824 bytes",
-            ),
-            (
-                json!({"schema": {"typo": 1, "requird": []}}),
-                "request.body.schema.requird",
-            ),
-        ] {
-            let (_, problems) = compile(json!({"body": body.clone()}));
-            assert!(
-                problems.join("\n").contains(expected),
-                "{body}: {problems:?}"
-            );
-        }
-    }
-}
+mod tests;

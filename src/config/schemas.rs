@@ -25,6 +25,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// Every schema of a policy, by the place it is used at.
 #[derive(Debug, Default)]
 pub struct SchemaTable {
+    shared: BTreeMap<String, Value>,
     schemas: Option<Arc<Schemas>>,
     entries: BTreeMap<Place, String>,
 }
@@ -62,9 +63,15 @@ impl SchemaTable {
             check_patterns(walked.patterns.iter().filter(unused), before, problems);
         }
         Self {
+            shared: shared.clone(),
             schemas: built.ok().filter(|_| !broken).map(Arc::new),
             entries: entries.by_place,
         }
+    }
+
+    /// The shared schemas as written.
+    pub fn shared(&self) -> &BTreeMap<String, Value> {
+        &self.shared
     }
 
     /// The schema used at that place; `None` where it could not be compiled.

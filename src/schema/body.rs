@@ -23,6 +23,8 @@ pub struct BodyRule {
     pub limits: json::Limits,
     /// Whether refusals list what to mend.
     pub explain: bool,
+    /// Whether refusals are only logged and counted.
+    pub monitor: bool,
 }
 
 /// One accepted content type.

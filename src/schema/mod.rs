@@ -8,11 +8,12 @@ mod engine;
 mod explain;
 mod json;
 mod media;
+pub mod params;
 mod shape;
 
 pub use body::{BodyPlan, BodyRule, Content, ContentCheck};
 pub use engine::{Schema, SchemaError, Schemas, options};
 pub use explain::MOST as MOST_VIOLATIONS;
 pub use json::{Fault, Limits, parse as parse_json};
-pub use media::{Fit, MediaRange, MediaType};
+pub use media::{Fit, MediaRange, MediaType, is_token};
 pub use shape::{Shape, ShapeId, Shapes};
