@@ -324,14 +324,16 @@ fn styles_that_a_location_does_not_have_are_problems_of_the_policy() {
 }
 
 /// Location, style, explode, schema, text, and the code of the refusal.
-fn hostile() -> Vec<(
+type Row = (
     &'static str,
     &'static str,
     bool,
     Value,
     &'static str,
     Option<Code>,
-)> {
+);
+
+fn hostile() -> Vec<Row> {
     let text = || json!({"type": "string"});
     let number = || json!({"type": "integer"});
     let list =
