@@ -25,6 +25,14 @@ pub struct Policy {
     pub body_checks: BodyChecks,
 }
 
+impl Policy {
+    /// The largest body that some route holds back for its check, in bytes; 0 if none does.
+    pub fn largest_body(&self) -> u64 {
+        let bodies = self.routes.iter().filter_map(|route| route.body.as_ref());
+        bodies.map(BodyRule::max_bytes).max().unwrap_or(0)
+    }
+}
+
 /// What one route asks for.
 #[derive(Debug)]
 pub struct Route {

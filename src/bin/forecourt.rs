@@ -1,2 +1,7 @@
-//! The `forecourt` command.
-fn main() {}
+//! The command line's entry; everything is in [`forecourt::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forecourt::cli::run()
+}

@@ -152,13 +152,17 @@ impl Bootstrap {
         }
     }
 
-    /// Room for the largest body that waits for its check. Envoy would answer 413 by itself when it
-    /// runs out, before the filter can say why.
     fn buffer_limit(&self) -> u64 {
-        self.largest_body
-            .saturating_add(BUFFER_SLACK)
-            .clamp(SMALLEST_BUFFER, i32::MAX as u64)
+        buffer_limit(self.largest_body)
     }
+}
+
+/// Room for the largest body that waits for its check, in bytes. Envoy would answer 413 by itself
+/// when it runs out, before the filter can say why.
+pub(crate) fn buffer_limit(largest_body: u64) -> u64 {
+    largest_body
+        .saturating_add(BUFFER_SLACK)
+        .clamp(SMALLEST_BUFFER, i32::MAX as u64)
 }
 
 /// As YAML, as `envoy -c` takes it.

@@ -14,7 +14,7 @@ pub use process::{Envoy, Options, StartError};
 pub use upstream::Upstream;
 
 /// The members of `base`, then those of `more`, which win.
-fn extended(mut base: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
+pub(crate) fn extended(mut base: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
     if let (Some(base), serde_json::Value::Object(more)) = (base.as_object_mut(), more) {
         base.extend(more);
     }

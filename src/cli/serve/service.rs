@@ -141,10 +141,10 @@ impl Service {
         format!("http://{}", self.address())
     }
 
-    /// Answers every request to that path (without query) in this way from now on. Paths nobody
-    /// spoke of are echoed.
-    pub fn answer(&self, path: &str, reply: Reply) {
-        lock(&self.state).replies.insert(path.to_owned(), reply);
+    /// Answers every request to that path (without query) in this way from now on; `POST /orders`
+    /// speaks of one method only, and goes before `/orders`. What nobody spoke of is echoed.
+    pub fn answer(&self, what: &str, reply: Reply) {
+        lock(&self.state).replies.insert(what.to_owned(), reply);
     }
 
     /// How many requests have reached it, if only by their head.
@@ -198,8 +198,14 @@ async fn serve(request: hyper::Request<Incoming>, state: Arc<Mutex<State>>) -> R
             }
         }
     }
-    let told = lock(&state).replies.get(head.uri.path()).cloned();
+    let told = told(&lock(&state), &head);
     response(told.unwrap_or_else(|| echo(&head, &whole)))
+}
+
+fn told(state: &State, head: &http::request::Parts) -> Option<Reply> {
+    let path = head.uri.path();
+    let exact = state.replies.get(&format!("{} {path}", head.method));
+    exact.or_else(|| state.replies.get(path)).cloned()
 }
 
 fn seen(head: &http::request::Parts) -> Seen {
@@ -314,7 +320,8 @@ mod tests {
             .header("set-cookie", "a=1")
             .header("set-cookie", "b=2")
             .trailer("x-end", "yes");
-        service.answer("/orders", told);
+        service.answer("GET /orders", told);
+        service.answer("/orders", Reply::status(503));
         let request = Request::new("GET", "/orders?page=2").over(Protocol::Http2);
         let answer = send(service.address(), &request).await.unwrap();
         assert_eq!(answer.status, 201);

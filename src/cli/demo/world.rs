@@ -1,0 +1,165 @@
+//! All that the demo starts, and ends again.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::POLICY;
+use crate::cli::client;
+use crate::cli::clock;
+use crate::cli::envoy::{Bootstrap, Envoy, EnvoyBinary, Filter};
+use crate::cli::keys::{IssuerKey, demo_dir};
+use crate::cli::output::Failure;
+use crate::cli::policy_file::PolicyFile;
+use crate::cli::run::Parts;
+use crate::cli::serve::{Issuer, Reply, Service, issuer::JWKS_PATH};
+use crate::cli::token;
+
+/// The demo, running.
+pub struct World {
+    /// The service behind Envoy.
+    pub service: Service,
+    /// Envoy with the module.
+    pub envoy: Envoy,
+    /// Where Envoy was found.
+    pub envoy_found: String,
+    /// The policy's file.
+    pub policy: PathBuf,
+    /// The issuer of customers' tokens.
+    pub customers: Party,
+    /// The issuer of staff's tokens.
+    pub staff: Party,
+    /// Somebody who signs in the customers' issuer's name, with a key of his own.
+    pub forger: Party,
+}
+
+/// An issuer, and what its tokens say by default.
+pub struct Party {
+    /// The running issuer.
+    pub issuer: Issuer,
+    claims: Map<String, Value>,
+}
+
+impl World {
+    /// Starts everything on loopback; `progress` is told what takes long.
+    pub async fn start(
+        parts: &Parts,
+        listen: SocketAddr,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self, Failure> {
+        let binary: EnvoyBinary = parts.envoy()?;
+        let module = parts.module()?;
+        let folder = demo_dir();
+        let customers = Party::start("customers", "customers", &folder)?;
+        let staff = Party::start("staff", "staff", &folder)?;
+        let forger = Party::start("customers", "forger", &folder)?;
+        let path = write_policy(&folder, &[("customers", &customers), ("staff", &staff)]).await?;
+        let policy = PolicyFile::load(&path).map_err(Failure::no)?;
+
+        let service = shop()?;
+        let filter = Filter {
+            module,
+            policy: policy.json().to_string(),
+        };
+        let upstream = service.url().parse().map_err(Failure::no)?;
+        let mut bootstrap = Bootstrap::new(upstream, Some(filter));
+        bootstrap.listen = listen;
+        bootstrap.largest_body = policy.policy().largest_body();
+        progress("Starting Envoy");
+        let envoy = Envoy::start(&binary, &bootstrap)
+            .await
+            .map_err(Failure::no)?;
+        Ok(Self {
+            service,
+            envoy,
+            envoy_found: binary.found,
+            policy: path,
+            customers,
+            staff,
+            forger,
+        })
+    }
+
+    /// Ends everything.
+    pub async fn stop(self) {
+        self.envoy.stop().await;
+    }
+}
+
+impl Party {
+    /// `name` is the issuer in the policy, `key` names the key it really signs with.
+    fn start(name: &str, key: &str, folder: &Path) -> Result<Self, Failure> {
+        let policy = super::policy_document().map_err(Failure::no)?;
+        let issuer = token::Issuer::named(&policy, name)?;
+        let key = IssuerKey::load_or_make(folder, key, issuer.algorithm).map_err(Failure::no)?;
+        let key = IssuerKey {
+            kid: format!("{name}-demo"),
+            ..key
+        };
+        let claims = token::default_claims(&issuer, clock::now(), 3600);
+        Ok(Self {
+            issuer: Issuer::start(issuer.iss(), key)?,
+            claims,
+        })
+    }
+
+    /// A token with the default claims, some of them replaced by `claims`.
+    pub fn token(&self, claims: &Value) -> String {
+        let mut all = self.claims.clone();
+        all.extend(claims.as_object().cloned().unwrap_or_default());
+        self.issuer.mint(&all)
+    }
+}
+
+/// Leaves the policy beside the keys that its issuers publish, for `forecourt up` and curious eyes.
+async fn write_policy(folder: &Path, parties: &[(&str, &Party)]) -> Result<PathBuf, Failure> {
+    for (name, party) in parties {
+        let answer = client::get(party.issuer.address(), JWKS_PATH)
+            .await
+            .map_err(Failure::no)?;
+        fs::write(folder.join(format!("{name}.jwks.json")), answer.body)?;
+    }
+    let path = folder.join("policy.yaml");
+    fs::write(&path, POLICY)?;
+    Ok(path)
+}
+
+/// The service: it takes whatever comes, and says nothing to caches.
+fn shop() -> Result<Service, Failure> {
+    let service = Service::start()?;
+    for (what, reply) in [
+        (
+            "GET /products/42",
+            Reply::json(
+                200,
+                &json!({ "id": 42, "name": "Red kettle", "price": "24.90" }),
+            ),
+        ),
+        ("DELETE /products/42", Reply::status(204)),
+        (
+            "POST /orders",
+            Reply::json(201, &json!({ "order": 1001, "status": "accepted" })),
+        ),
+        (
+            "GET /orders",
+            Reply::json(
+                200,
+                &json!([{ "order": 1000, "sku": "KET-0042", "quantity": 1 }]),
+            ),
+        ),
+        (
+            "GET /prices",
+            Reply::json(200, &json!({ "KET-0042": "19.90" })),
+        ),
+        (
+            "GET /account",
+            Reply::json(200, &json!({ "name": "Alice", "points": 120 })),
+        ),
+        ("POST /feedback", Reply::status(204)),
+    ] {
+        service.answer(what, reply);
+    }
+    Ok(service)
+}
