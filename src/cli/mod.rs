@@ -7,10 +7,12 @@ pub mod demo;
 pub mod envoy;
 pub mod explain;
 mod home;
+pub mod istio;
 pub mod keys;
 pub mod module;
 mod output;
 pub mod policy_file;
+pub mod render;
 mod run;
 pub mod schema;
 pub mod serve;
@@ -65,6 +67,7 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Token(token::Args),
+    Render(render::Args),
     Schema(schema::Args),
 }
 
@@ -76,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => args.run(),
         Command::Explain(args) => args.run(),
         Command::Token(args) => args.run(),
+        Command::Render(args) => args.run(),
         Command::Schema(args) => args.run(),
     }
 }
