@@ -175,6 +175,8 @@ pub fn to_wire(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     const FIELDS: &[(&[u8], &[u8])] = &[(b":path", b"/a"), (b"X-\xff", b"\0\xfe"), (b"empty", b"")];
 

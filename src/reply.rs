@@ -240,6 +240,8 @@ fn grpc_status(http: u16) -> i32 {
 mod tests {
     use super::*;
     use crate::head::Headers;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn head(fields: &[(&str, &str)]) -> RequestHead {
         let field =

@@ -356,6 +356,8 @@ pub(super) fn header_name(name: &str, at: &Place, problems: &mut Problems) -> St
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
     use crate::token::KeySource;

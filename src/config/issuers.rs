@@ -293,6 +293,8 @@ fn check_use(keys: &KeySet, algorithms: &[Algorithm], at: &Place, problems: &mut
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
     use crate::token::mint::SigningKey;

@@ -293,6 +293,8 @@ fn place_in_root(pointer: &str, root: &Value, walked: &Walked) -> Option<Place> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn at() -> Place {
         Place::root().key("schemas")

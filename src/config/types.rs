@@ -156,6 +156,8 @@ impl schemars::JsonSchema for Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn spans_read_and_print_alike() {

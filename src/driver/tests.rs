@@ -1,6 +1,8 @@
 //! The driver against a host that records every effect and fails on command.
 
 use std::time::Duration;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use serde_json::json;
 

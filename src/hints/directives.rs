@@ -323,6 +323,8 @@ fn scope(value: Option<&[u8]>) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn reading(text: &str) -> Reading {
         read(std::iter::once(text.as_bytes()))

@@ -93,6 +93,8 @@ fn is_positive(weight: &[u8]) -> Option<bool> {
 mod tests {
     use super::*;
     use crate::head::Headers;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn normalised(lines: &[&str]) -> String {
         let fields = lines

@@ -188,6 +188,8 @@ fn is_tchar(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn read(lines: &[&'static str]) -> Vec<Member<'static>> {
         members(lines.iter().map(|line| line.as_bytes())).collect()

@@ -86,6 +86,8 @@ fn age(answer: &ResponseHead) -> u32 {
 mod tests {
     use super::*;
     use crate::head::Headers;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// Tue, 15 Nov 1994 08:12:31 GMT
     const NOW: UnixTime = UnixTime(784_887_151);

@@ -289,6 +289,8 @@ impl<'a> ContentType<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn statuses_are_one_or_a_class() {

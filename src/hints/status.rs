@@ -108,6 +108,8 @@ mod tests {
     use super::*;
     use crate::head::Headers;
     use crate::time::UnixTime;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn after(from_cache: Option<bool>, fields: &[(&str, &str)]) -> Vec<String> {
         let fields = fields

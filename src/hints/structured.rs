@@ -40,6 +40,8 @@ fn parse<'a, T: FieldType>(lines: impl Iterator<Item = &'a [u8]>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn lines_are_one_field() {

@@ -165,6 +165,8 @@ fn groups(
 mod tests {
     use super::*;
     use crate::head::Headers;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn templates(texts: &[&str]) -> Vec<Template> {
         texts

@@ -161,6 +161,8 @@ fn capped_surrogate_age(value: &str, seconds: u32) -> String {
 mod tests {
     use super::*;
     use crate::head::Headers;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn answer(name: &str, values: &[&str]) -> ResponseHead {
         let fields = values

@@ -295,6 +295,8 @@ impl Trie {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn router(routes: &[(&str, &str, &str)]) -> Router {
         let mut router = Router::default();

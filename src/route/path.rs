@@ -196,6 +196,8 @@ fn hex(digit: Option<u8>) -> Result<u8, PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn texts(target: &str) -> Result<Vec<String>, PathError> {
         Ok(parse(target.as_bytes())?

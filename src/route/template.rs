@@ -179,6 +179,8 @@ pub fn match_mixed(literals: &[String], text: &str) -> Option<Vec<(usize, usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn templates_split_into_parts() {

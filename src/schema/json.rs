@@ -235,6 +235,8 @@ impl<'de> Visitor<'de> for &mut Pass<'_> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
 

@@ -210,6 +210,8 @@ fn trim_start(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn fit(range: &str, media: &str) -> Option<Fit> {
         MediaRange::parse(range)

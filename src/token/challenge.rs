@@ -46,6 +46,8 @@ fn quotable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn challenge(code: Code, detail: &'static str, scope: Option<&str>) -> Option<String> {
         let mut refusal = Refusal::new(code, detail);

@@ -138,6 +138,8 @@ fn decode(part: &[u8]) -> Result<Vec<u8>, JwsFlaw> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     // RFC 7515 appendix A.1.1.
     const RFC_TOKEN: &str = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9\

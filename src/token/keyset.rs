@@ -183,6 +183,8 @@ impl KeySet {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
     use crate::token::key::{MIN_RSA_BITS, PublicKey};

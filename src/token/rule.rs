@@ -111,6 +111,8 @@ fn same_number(left: &Number, right: &Number) -> bool {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
 

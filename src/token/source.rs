@@ -41,6 +41,8 @@ fn after_bearer(value: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use crate::head::Headers;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn head(values: &[&str]) -> RequestHead {
         let fields = values

@@ -2,6 +2,8 @@
 //! good but for it.
 
 use std::sync::LazyLock;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -1,4 +1,6 @@
 use super::*;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Tue, 15 Nov 1994 08:12:31 GMT
 const NOW: UnixTime = UnixTime(784_887_151);
