@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::problem::{Place, Problems, did_you_mean};
+use super::remote::{RawDiscovery, RawKeyFormat};
 use super::types::{Span, wrong_kind};
 use crate::token::algorithm::Algorithm;
 use crate::token::key::Secrets;
@@ -55,6 +56,57 @@ pub struct RawJwks {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The address at which the issuer serves its keys, fetched by the proxy: `https`, or `http` on
+    /// this machine.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// `true`: the issuer's metadata (OpenID Connect Discovery) says where the keys are; or where
+    /// that metadata is, `{ uri, cluster }`. Its `issuer` has to be the one above.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<RawDiscovery>,
+    /// With `uri` or `discovery`: the proxy's cluster that reaches the keys.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// With `discovery`: the host, or host and port, that serves the keys, where it is not the
+    /// metadata's own. Keys at any other host are refused.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_host: Option<String>,
+    /// With `uri` or `discovery`: `jwks`, or `x509` for an object from `kid` to certificate.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub format: RawKeyFormat,
+    /// Allows `http` to another machine, where the cluster or the mesh encrypts.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub plain_http: bool,
+    /// Longest use of fetched keys before they are fetched anew, `1s` to `1d`. Where not given, the
+    /// answer's `Cache-Control: max-age` says, up to `1d`, or it is `10m`.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_duration: Option<Span>,
+    /// How much longer fetched keys may be used while the issuer cannot be reached, at most `7d`;
+    /// `1h` where not given.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_stale: Option<Span>,
+    /// Shortest time between two fetches, `1s` to `1h`; `10s` where not given. A token with an
+    /// unknown `kid` makes the proxy fetch again, but not more often than this.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_refresh: Option<Span>,
+    /// How long one fetch may take, and a request may wait for it, `1s` to `1m`; `5s` where not
+    /// given.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A string, or a list of them.
@@ -115,7 +167,7 @@ impl RawIssuer {
             name: name.to_owned(),
             iss: vec![self.issuer.clone()],
             audiences: self.audiences.0.clone(),
-            keys: self.jwks.compile(&algorithms, at, problems),
+            keys: self.jwks.compile(&self.issuer, &algorithms, at, problems),
             algorithms,
             clock_skew: self.clock_skew(&at.key("clockSkew"), problems),
         }
@@ -191,8 +243,26 @@ fn unknown_algorithm(name: &str) -> String {
 }
 
 impl RawJwks {
-    fn compile(&self, algorithms: &[Algorithm], at: &Place, problems: &mut Problems) -> KeySource {
+    fn compile(
+        &self,
+        issuer: &str,
+        algorithms: &[Algorithm],
+        at: &Place,
+        problems: &mut Problems,
+    ) -> KeySource {
         let at = at.key("jwks");
+        let held = self.inline.is_some() || self.file.is_some();
+        if self.is_remote() && held {
+            problems.add(
+                &at,
+                "has keys of its own and a place to fetch them; keep one",
+            );
+        } else if self.is_remote() {
+            let remote = self.compile_remote(issuer, algorithms, &at, problems);
+            return remote.map_or(KeySource::Inline(KeySet::default()), |remote| {
+                KeySource::Remote(Box::new(remote))
+            });
+        }
         let keys = match (&self.inline, &self.file) {
             (Some(inline), None) => inline_keys(inline, algorithms, &at.key("inline"), problems),
             (None, Some(file)) => {
@@ -212,7 +282,8 @@ impl RawJwks {
             (None, None) => {
                 problems.add(
                     &at,
-                    "has no keys; write `inline: { keys: [...] }` or `file: PATH`",
+                    "has no keys; write `uri` and `cluster`, `discovery: true` and `cluster`, \
+                     `inline: { keys: [...] }` or `file: PATH`",
                 );
                 KeySet::default()
             }
@@ -381,7 +452,7 @@ mod tests {
             ),
             (
                 json!({ "jwks": {} }),
-                "issuers.shop.jwks: has no keys; write `inline",
+                "issuers.shop.jwks: has no keys; write `uri` and `cluster`",
             ),
             (
                 json!({ "jwks": { "file": "keys.json" } }),

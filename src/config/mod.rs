@@ -7,6 +7,7 @@ pub mod access;
 pub mod cache;
 pub mod issuers;
 pub mod problem;
+pub mod remote;
 pub mod request;
 pub mod schemas;
 pub mod types;

@@ -288,7 +288,7 @@ fn accept_unrecorded(
     let algorithm = issuer.check_claims(token, claims, &issuer.audiences, env.now)?;
     let (keys, refreshable) = match &issuer.keys {
         KeySource::Inline(keys) => (keys, false),
-        KeySource::Remote => match env.keys.lookup(index) {
+        KeySource::Remote(_) => match env.keys.lookup(index) {
             KeyState::Ready(keys) => (keys, true),
             KeyState::Pending => return Err(Stop::AwaitKeys(index)),
             KeyState::Unavailable => return Err(keys_unavailable().into()),

@@ -8,6 +8,7 @@ use super::crypto::Crypto;
 use super::jws::Compact;
 use super::key::PublicKey;
 use super::keyset::{KeySet, NoKey};
+use super::remote::Remote;
 use crate::reply::{Code, Refusal};
 use crate::time::UnixTime;
 
@@ -34,7 +35,7 @@ pub enum KeySource {
     /// In the policy itself.
     Inline(KeySet),
     /// Somewhere else: [`Keys`] has them.
-    Remote,
+    Remote(Box<Remote>),
 }
 
 /// What is known of an issuer's keys at this moment.

@@ -23,6 +23,7 @@ pub mod key;
 pub mod keyset;
 #[cfg(any(test, feature = "cli"))]
 pub mod mint;
+pub mod remote;
 pub mod rule;
 mod source;
 

@@ -16,6 +16,7 @@ use super::forward::{Forward, TokenHandling};
 use super::key::Secrets;
 use super::keyset::KeySet;
 use super::mint::{SigningKey, mint, sign_parts};
+use super::remote::{Bounds, Endpoint, KeyFormat, Remote, Start, Url};
 use super::rule::{ClaimRule, Test};
 use super::*;
 use crate::head::{Edit, Headers, RequestHead};
@@ -623,7 +624,19 @@ fn remote_keys_are_waited_for_refreshed_or_missed() {
         panic!()
     };
     let mut issuers = WORLD.issuers.clone();
-    issuers[0].keys = KeySource::Remote;
+    issuers[0].keys = KeySource::Remote(Box::new(Remote {
+        start: Start::Keys(Endpoint {
+            url: Url::parse("https://keys.example/").unwrap(),
+            cluster: "keys".into(),
+        }),
+        format: KeyFormat::JwkSet,
+        bounds: Bounds {
+            cache_duration: None,
+            max_stale: 0,
+            min_refresh: 1,
+            timeout: 1,
+        },
+    }));
     let ask = |token: &str, state: Option<KeySet>, pending: bool, refresh: bool| {
         let keys = Fetched {
             state,
