@@ -23,11 +23,16 @@ impl Rule {
     ) -> Vec<Edit> {
         let wish = self.wish(asked, answer);
         let mut hints = Hints::new(answer, now);
+        hints.touched = wish.is_some();
+        let keep = self.keep(wish, asked, answer, trace);
+        hints.limit(keep);
         if let Some(wish) = wish {
-            hints.touched = true;
-            self.fulfil(wish, asked, &mut hints, trace);
+            self.fulfil(wish, keep, asked, &mut hints, trace);
         }
-        self.keep_safe(wish.is_some(), asked, &mut hints, trace);
+        if asked.has_credentials() {
+            hints.share();
+        }
+        self.part_with_cookies(&mut hints, trace);
         if wish.is_some() {
             self.suit_the_cache_in_front(&mut hints, trace);
         }
@@ -52,18 +57,52 @@ impl Rule {
         edits
     }
 
-    fn fulfil(&self, wish: &Wish, asked: &Asked, hints: &mut Hints<'_>, trace: &mut Trace) {
-        let keep = match (wish.keep, self.profile) {
-            (Keep::Any, Profile::Browser) => Keep::Private,
-            (keep, _) => keep,
-        };
-        match keep {
-            Keep::Any => {}
-            Keep::Private => hints.said.make_private(),
-            Keep::Nobody => return hints.said.make_no_store(),
+    /// Who may keep the answer, by the route's word and by the safety rules.
+    fn keep(
+        &self,
+        wish: Option<&Wish>,
+        asked: &Asked,
+        answer: &ResponseHead,
+        trace: &mut Trace,
+    ) -> Keep {
+        let covered = wish.is_some();
+        if wish.is_some_and(|wish| wish.keep == Keep::Nobody) {
+            return Keep::Nobody;
         }
-        if about_the_asker(hints.answer) || !asked.is_retrieval() {
+        let shared = self.shared && covered && !about_the_asker(answer);
+        if asked.has_credentials() && !shared {
+            trace.note("hints", || {
+                "the request carried credentials, so no shared cache may keep the answer".into()
+            });
+            return Keep::Private;
+        }
+        if answer.headers.has("set-cookie") && !(self.strip_set_cookie && covered) {
+            trace.note("hints", || {
+                "the answer sets a cookie, so no shared cache may keep it".into()
+            });
+            return Keep::Private;
+        }
+        if covered && self.profile == Profile::Browser {
+            return Keep::Private;
+        }
+        wish.map_or(Keep::Any, |wish| wish.keep)
+    }
+
+    fn fulfil(
+        &self,
+        wish: &Wish,
+        keep: Keep,
+        asked: &Asked,
+        hints: &mut Hints<'_>,
+        trace: &mut Trace,
+    ) {
+        if keep == Keep::Nobody || about_the_asker(hints.answer) || !asked.is_retrieval() {
             return;
+        }
+        if wish.must_revalidate {
+            hints.said.must_revalidate = true;
+            hints.said.stale_while_revalidate = None;
+            hints.said.stale_if_error = None;
         }
         match wish.mode {
             Mode::Off | Mode::Respect => {}
@@ -71,15 +110,10 @@ impl Rule {
             Mode::Cap => hints.cap(wish, trace),
             Mode::Override => self.override_origin(wish, keep, hints, trace),
         }
-        if wish.must_revalidate {
-            hints.said.must_revalidate = true;
-            hints.said.stale_while_revalidate = None;
-            hints.said.stale_if_error = None;
-        }
     }
 
     fn fill(&self, wish: &Wish, hints: &mut Hints<'_>, trace: &mut Trace) {
-        if hints.origin.speaks() {
+        if hints.says_how_long() {
             trace.note("hints", || {
                 "the origin says how long its answer lives, so the route's ttl is not used".into()
             });
@@ -96,6 +130,7 @@ impl Rule {
                 "forced: the origin's limits on keeping the answer are gone".into()
             });
             hints.said.lift_limits(keep);
+            hints.said.must_revalidate = wish.must_revalidate;
         } else if hints.said.forbids_reuse() {
             trace.note("hints", || {
                 "the origin forbids using the answer again, so the route's ttl is not used".into()
@@ -107,31 +142,19 @@ impl Rule {
         hints.write(wish, own.filter(|_| !stands));
     }
 
-    /// The safety rules.
-    fn keep_safe(&self, covered: bool, asked: &Asked, hints: &mut Hints<'_>, trace: &mut Trace) {
-        if asked.has_credentials() {
-            if self.shared && covered && !about_the_asker(hints.answer) {
-                hints.share();
-            } else {
-                trace.note("hints", || {
-                    "the request carried credentials, so no shared cache may keep the answer".into()
-                });
-                hints.make_private();
-            }
-        }
+    /// What a shared cache keeps, it gives to others with its cookies. They are dropped where the
+    /// route says so; otherwise the answer is private by now, or becomes so.
+    fn part_with_cookies(&self, hints: &mut Hints<'_>, trace: &mut Trace) {
         if !hints.answer.headers.has("set-cookie") {
             return;
         }
-        if self.strip_set_cookie && covered && hints.is_for_shared_caches() {
+        if hints.is_for_shared_caches() {
             trace.note("hints", || {
                 "the answer is for shared caches, so its cookies are dropped".into()
             });
             hints.strip_cookies = true;
         } else {
-            trace.note("hints", || {
-                "the answer sets a cookie, so no shared cache may keep it".into()
-            });
-            hints.make_private();
+            hints.limit(Keep::Private);
         }
     }
 
@@ -162,6 +185,9 @@ struct Hints<'a> {
     said: Directives,
     /// Whether any rule wanted something, so that the fields may be written anew.
     touched: bool,
+    /// Whether no shared cache may keep the answer by the word of the route or the safety rules.
+    /// An origin that says so in Cache-Control alone may mean it for browsers (RFC 9213 §2.2).
+    limited: bool,
     /// What the route's own targeted field is to say.
     targeted: Option<(String, String)>,
     strip_cookies: bool,
@@ -177,15 +203,28 @@ impl<'a> Hints<'a> {
             origin,
             now,
             touched: false,
+            limited: false,
             targeted: None,
             strip_cookies: false,
             set_date: false,
         }
     }
 
-    fn make_private(&mut self) {
-        self.said.make_private();
+    fn limit(&mut self, keep: Keep) {
+        match keep {
+            Keep::Any => return,
+            Keep::Private => self.said.make_private(),
+            Keep::Nobody => self.said.make_no_store(),
+        }
         self.touched = true;
+        self.limited = true;
+    }
+
+    /// Whether something is said already of how long the answer lives, or that it must not be used
+    /// again by itself.
+    fn says_how_long(&self) -> bool {
+        let said = &self.said;
+        said.has_lifetime() || said.forbids_reuse() || self.origin.expires.is_some()
     }
 
     /// Writes the route's lifetimes. Those of shared caches go into `field`, if there is one.
@@ -201,6 +240,7 @@ impl<'a> Hints<'a> {
         said.stale_while_revalidate = wish.stale_while_revalidate.filter(|_| may_be_stale);
         said.stale_if_error = wish.stale_if_error.filter(|_| may_be_stale);
         self.targeted = field
+            .filter(|_| sharable)
             .zip(wish.for_shared())
             .map(|(field, seconds)| (field.to_owned(), said.targeted_twin(seconds)));
     }
@@ -268,7 +308,7 @@ impl<'a> Hints<'a> {
             trace.note("hints", || {
                 "Envoy's cache would answer whole requests with this part".into()
             });
-            self.said.make_no_store();
+            self.limit(Keep::Nobody);
             return;
         }
         if !self.is_for_shared_caches() {
@@ -315,7 +355,7 @@ impl<'a> Hints<'a> {
 
     fn targeted_edits(&self, wish: Option<&Wish>) -> Vec<Edit> {
         let present = targeted::present(self.answer);
-        if self.said.forbids_sharing() {
+        if self.limited {
             return present.into_iter().map(Edit::Remove).collect();
         }
         let own = self.targeted.as_ref().map(|(name, _)| name);

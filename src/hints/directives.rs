@@ -183,17 +183,18 @@ impl Directives {
         };
     }
 
-    /// Drops the origin's limits on keeping and using the answer. `private` stays where the route
-    /// itself asks for it, and `no-transform` always: it is not about keeping.
+    /// Puts the route's limits on keeping and using the answer in the place of the origin's.
+    /// `no-transform` stays: it is not about keeping.
     pub fn lift_limits(&mut self, keep: Keep) {
         self.no_store = false;
         self.no_cache = Scope::Absent;
         self.must_revalidate = false;
         self.proxy_revalidate = false;
         self.must_understand = false;
-        if keep == Keep::Any {
-            self.private = Scope::Absent;
-        }
+        self.private = match keep {
+            Keep::Any => Scope::Absent,
+            Keep::Private | Keep::Nobody => Scope::Whole,
+        };
     }
 
     /// The value of a targeted field (RFC 9213) that says the same to shared caches, with their

@@ -36,12 +36,6 @@ impl Origin {
         }
     }
 
-    /// Whether it says how long the answer lives, or that it must not be used again by itself.
-    pub fn speaks(&self) -> bool {
-        let said = &self.reading.directives;
-        said.has_lifetime() || said.forbids_reuse() || self.expires.is_some()
-    }
-
     /// Seconds that a private cache takes the answer as fresh, if that is said (§4.2.1).
     pub fn lifetime(&self) -> Option<u32> {
         self.reading.directives.max_age.or(self.expires)

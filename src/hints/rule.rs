@@ -86,6 +86,8 @@ pub enum Keep {
 }
 
 /// The cache in front, whose ways the hints are made for.
+///
+#[doc = include_str!("profiles.md")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
     /// Any cache that keeps to RFC 9111.

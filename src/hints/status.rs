@@ -92,7 +92,8 @@ fn reach(origin: &Origin, said: &Directives) -> &'static str {
 
 /// RFC 9211 §2.5: what is left of the lifetime in the cache that answered; below 0 when stale.
 fn remaining(origin: &Origin, said: &Directives) -> Option<Integer> {
-    let lifetime = said.s_maxage.or(said.max_age).or(origin.expires)?;
+    let lifetime = said.s_maxage.or(said.max_age).or(origin.expires);
+    let lifetime = lifetime.filter(|_| !said.no_store)?;
     let seconds = |count: u32| i32::try_from(count.min(MAX_SECONDS - 1)).unwrap_or(i32::MAX);
     Some(Integer::from(
         seconds(lifetime).saturating_sub(seconds(origin.age)),

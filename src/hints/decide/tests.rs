@@ -1,4 +1,5 @@
 use super::*;
+use crate::hints::{Case, MediaRange, Statuses};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -383,5 +384,367 @@ fn the_trace_says_why() {
             "the request carried credentials, so no shared cache may keep the answer",
             "cache-control: private, max-age=300",
         ]
+    );
+}
+
+fn wishing(mode: Mode, ttl: u32) -> Rule {
+    Rule {
+        base: Wish {
+            mode,
+            ttl: Some(ttl),
+            ..Wish::default()
+        },
+        ..Rule::default()
+    }
+}
+
+#[test]
+fn a_cap_shortens_and_never_adds() {
+    let cap = |origin: &str| {
+        let fields = [("cache-control", origin)];
+        cache_control(&wishing(Mode::Cap, 60), &asked("GET"), "200", &fields)
+    };
+    assert_eq!(cap("max-age=600, immutable"), "max-age=60, immutable");
+    assert_eq!(cap("max-age=30, s-maxage=600"), "max-age=30, s-maxage=60");
+    assert_eq!(cap("public"), "public");
+    assert_eq!(cap("no-store"), "no-store");
+    assert_eq!(cap("max-age=600, private"), "private, max-age=60");
+    let date = ("date", "Tue, 15 Nov 1994 08:12:31 GMT");
+    let hour = ("expires", "Tue, 15 Nov 1994 09:12:31 GMT");
+    let expiring = [date, hour];
+    let rule = wishing(Mode::Cap, 60);
+    assert_eq!(
+        cache_control(&rule, &asked("GET"), "200", &expiring),
+        "max-age=60"
+    );
+    let rule = wishing(Mode::Cap, 7_200);
+    assert_eq!(
+        after(&rule, &asked("GET"), "200", &expiring).len(),
+        2,
+        "an Expires within the limit stays"
+    );
+}
+
+#[test]
+fn a_cap_may_differ_for_shared_caches() {
+    let mut rule = wishing(Mode::Cap, 60);
+    rule.base.shared_ttl = Some(300);
+    rule.base.stale_if_error = Some(10);
+    let cap = |origin: &str| {
+        let fields = [("cache-control", origin)];
+        cache_control(&rule, &asked("GET"), "200", &fields)
+    };
+    assert_eq!(cap("max-age=600"), "max-age=60, s-maxage=300");
+    assert_eq!(cap("max-age=100"), "max-age=60, s-maxage=100");
+    assert_eq!(cap("max-age=50"), "max-age=50");
+    assert_eq!(cap("private, max-age=600"), "private, max-age=60");
+    assert_eq!(
+        cap("max-age=5, stale-if-error=60, stale-while-revalidate=60"),
+        "max-age=5, stale-while-revalidate=60, stale-if-error=10"
+    );
+}
+
+#[test]
+fn override_replaces_lifetimes_and_leaves_limits() {
+    for (origin, wanted, forced) in [
+        ("", "public, max-age=60", "public, max-age=60"),
+        (
+            "max-age=9, s-maxage=9, immutable, stale-if-error=9",
+            "public, max-age=60",
+            "public, max-age=60",
+        ),
+        (
+            "private, max-age=9",
+            "private, max-age=60",
+            "public, max-age=60",
+        ),
+        ("no-store", "no-store", "public, max-age=60"),
+        (
+            "no-cache, max-age=9",
+            "no-cache, max-age=9",
+            "public, max-age=60",
+        ),
+        (
+            "must-revalidate, no-transform, x=1",
+            "public, max-age=60, must-revalidate, no-transform, x=1",
+            "public, max-age=60, no-transform, x=1",
+        ),
+    ] {
+        let fields = [("cache-control", origin), ("expires", "0")];
+        let mut rule = wishing(Mode::Override, 60);
+        let get = asked("GET");
+        assert_eq!(
+            cache_control(&rule, &get, "200", &fields),
+            wanted,
+            "{origin}"
+        );
+        rule.base.force = true;
+        assert_eq!(
+            cache_control(&rule, &get, "200", &fields),
+            forced,
+            "{origin}"
+        );
+        let verified = cache_control(&rule, &verified(), "200", &fields);
+        assert!(verified.starts_with("private, "), "{origin}: {verified}");
+    }
+    let mut rule = wishing(Mode::Override, 60);
+    rule.base.force = true;
+    assert_eq!(
+        after(&rule, &asked("GET"), "200", &[("pragma", "no-cache")]),
+        ["cache-control: public, max-age=60"]
+    );
+}
+
+#[test]
+fn every_lifetime_of_a_route_is_written() {
+    let mut rule = wishing(Mode::Override, 60);
+    rule.base.shared_ttl = Some(300);
+    rule.base.stale_if_error = Some(5);
+    rule.base.stale_while_revalidate = Some(6);
+    rule.base.immutable = true;
+    assert_eq!(
+        cache_control(&rule, &asked("GET"), "200", &[]),
+        "public, max-age=60, s-maxage=300, immutable, stale-while-revalidate=6, stale-if-error=5"
+    );
+    // Nothing stale may be used where the origin forbids it.
+    let fields = [("cache-control", "must-revalidate")];
+    assert_eq!(
+        cache_control(&rule, &asked("GET"), "200", &fields),
+        "public, max-age=60, s-maxage=300, must-revalidate, immutable"
+    );
+    rule.base.must_revalidate = true;
+    rule.base.mode = Mode::Respect;
+    let fields = [("cache-control", "max-age=9, stale-if-error=9")];
+    assert_eq!(
+        cache_control(&rule, &asked("GET"), "200", &fields),
+        "max-age=9, must-revalidate"
+    );
+}
+
+#[test]
+fn the_first_case_that_fits_is_taken() {
+    let case = |statuses: &[&str], kind: Option<&str>, ttl| Case {
+        statuses: statuses
+            .iter()
+            .filter_map(|text| Statuses::parse(text))
+            .collect(),
+        content_types: kind.and_then(MediaRange::parse).into_iter().collect(),
+        wish: wishing(Mode::Default, ttl).base,
+        ..Case::default()
+    };
+    let rule = Rule {
+        cases: vec![
+            case(&[], Some("image/*"), 1),
+            case(&["404"], None, 2),
+            case(&["4xx"], None, 3),
+        ],
+        ..wishing(Mode::Default, 4)
+    };
+    let found = |status: &str, kind: &str| {
+        cache_control(&rule, &asked("GET"), status, &[("content-type", kind)])
+    };
+    assert_eq!(found("200", "Image/PNG; x=y"), "public, max-age=1");
+    assert_eq!(found("304", "image/png"), "public, max-age=1");
+    assert_eq!(found("200", "text/html"), "public, max-age=4");
+    assert_eq!(found("404", "image/png"), "public, max-age=2");
+    assert_eq!(found("410", "text/html"), "public, max-age=3");
+    assert_eq!(found("500", "text/html"), "");
+    for personal in ["401", "403", "407"] {
+        assert_eq!(found(personal, "text/html"), "", "{personal}");
+    }
+    // What a 304 without Content-Type renews may be an image or not.
+    assert_eq!(cache_control(&rule, &asked("GET"), "304", &[]), "");
+    let twice = [("content-type", "image/png"), ("content-type", "text/html")];
+    assert_eq!(
+        cache_control(&rule, &asked("GET"), "200", &twice),
+        "public, max-age=4"
+    );
+}
+
+#[test]
+fn cases_may_name_methods() {
+    let mut rule = wishing(Mode::Default, 60);
+    rule.cases = vec![Case {
+        methods: vec!["POST".into()],
+        wish: Wish {
+            mode: Mode::Respect,
+            keep: Keep::Nobody,
+            ..Wish::default()
+        },
+        ..Case::default()
+    }];
+    assert_eq!(cache_control(&rule, &asked("POST"), "200", &[]), "no-store");
+    assert_eq!(cache_control(&rule, &asked("PUT"), "200", &[]), "");
+    assert_eq!(
+        cache_control(&rule, &asked("GET"), "200", &[]),
+        "public, max-age=60"
+    );
+}
+
+#[test]
+fn targeted_fields_follow_the_mode() {
+    let targeted = |rule: &Rule, asked: &Asked, value: &str| {
+        let fields = [("cdn-cache-control", value), ("cache-control", "max-age=5")];
+        let after = after(rule, asked, "200", &fields);
+        let found = after
+            .iter()
+            .find_map(|line| line.strip_prefix("cdn-cache-control: "));
+        found.unwrap_or("removed").to_owned()
+    };
+    let get = asked("GET");
+    for mode in [Mode::Respect, Mode::Default] {
+        assert_eq!(
+            targeted(&wishing(mode, 60), &get, "max-age=600"),
+            "max-age=600"
+        );
+    }
+    assert_eq!(
+        targeted(&wishing(Mode::Cap, 60), &get, "max-age=600"),
+        "max-age=60"
+    );
+    let mut rule = wishing(Mode::Override, 60);
+    assert_eq!(targeted(&rule, &get, "max-age=600"), "removed");
+    assert_eq!(targeted(&rule, &get, "no-store"), "no-store");
+    rule.base.force = true;
+    assert_eq!(targeted(&rule, &get, "no-store"), "removed");
+    assert_eq!(
+        targeted(&wishing(Mode::Respect, 60), &verified(), "max-age=600"),
+        "removed"
+    );
+}
+
+#[test]
+fn an_origin_may_keep_browsers_out_and_let_shared_caches_in() {
+    let fields = [
+        ("cache-control", "no-store"),
+        ("cdn-cache-control", "max-age=600"),
+    ];
+    let rule = wishing(Mode::Default, 60);
+    assert_eq!(after(&rule, &asked("GET"), "200", &fields).len(), 2);
+    assert_eq!(
+        after(&rule, &verified(), "200", &fields),
+        ["cache-control: no-store"]
+    );
+}
+
+#[test]
+fn a_route_may_have_a_targeted_field_of_its_own() {
+    let mut rule = wishing(Mode::Default, 60);
+    rule.base.shared_ttl = Some(300);
+    rule.base.stale_while_revalidate = Some(9);
+    rule.targeted = Some("cdn-cache-control".into());
+    let get = asked("GET");
+    assert_eq!(
+        after(&rule, &get, "200", &[]),
+        [
+            "cache-control: public, max-age=60, stale-while-revalidate=9",
+            "cdn-cache-control: max-age=300, stale-while-revalidate=9"
+        ]
+    );
+    assert_eq!(
+        after(&rule, &verified(), "200", &[]),
+        ["cache-control: private, max-age=60, stale-while-revalidate=9"]
+    );
+    let private = [("cache-control", "private")];
+    assert_eq!(
+        after(&rule, &get, "200", &private),
+        ["cache-control: private, max-age=60, stale-while-revalidate=9"]
+    );
+    let taken = [("cdn-cache-control", "no-store")];
+    assert_eq!(
+        after(&rule, &get, "200", &taken),
+        [
+            "cdn-cache-control: no-store",
+            "cache-control: public, max-age=60, s-maxage=300, stale-while-revalidate=9"
+        ]
+    );
+    rule.base.mode = Mode::Override;
+    assert_eq!(
+        after(&rule, &get, "200", &taken).first().unwrap(),
+        "cdn-cache-control: no-store"
+    );
+    rule.base.force = true;
+    assert!(
+        after(&rule, &get, "200", &taken)
+            .contains(&"cdn-cache-control: max-age=300, stale-while-revalidate=9".into())
+    );
+}
+
+#[test]
+fn cookies_are_stripped_only_from_what_shared_caches_keep() {
+    let mut rule = wishing(Mode::Default, 60);
+    rule.strip_set_cookie = true;
+    let cookie = ("set-cookie", "a=b");
+    let get = asked("GET");
+    assert_eq!(
+        after(&rule, &get, "200", &[cookie, cookie]),
+        ["cache-control: public, max-age=60"]
+    );
+    assert_eq!(
+        after(&rule, &verified(), "200", &[cookie]),
+        ["set-cookie: a=b", "cache-control: private, max-age=60"]
+    );
+    let private = ("cache-control", "private, max-age=5");
+    assert_eq!(after(&rule, &get, "200", &[cookie, private]).len(), 2);
+    assert_eq!(
+        after(&rule, &get, "404", &[cookie]),
+        ["set-cookie: a=b", "cache-control: private"]
+    );
+    rule.base.mode = Mode::Respect;
+    assert_eq!(
+        after(&rule, &get, "200", &[cookie]),
+        ["set-cookie: a=b", "cache-control: private"]
+    );
+}
+
+#[test]
+fn envoys_cache_gets_a_date_and_no_parts() {
+    let mut rule = wishing(Mode::Default, 60);
+    rule.profile = Profile::EnvoyCache;
+    let get = asked("GET");
+    assert_eq!(
+        after(&rule, &get, "200", &[]),
+        [
+            "cache-control: public, max-age=60",
+            "date: Tue, 15 Nov 1994 08:12:31 GMT"
+        ]
+    );
+    assert_eq!(after(&rule, &get, "206", &[]), ["cache-control: no-store"]);
+    assert_eq!(
+        after(&rule, &verified(), "200", &[]),
+        ["cache-control: private, max-age=60"]
+    );
+    let stale = [("cache-control", "s-maxage=0, max-age=60"), ("date", "x")];
+    assert_eq!(
+        cache_control(&rule, &get, "200", &stale),
+        "no-cache, max-age=60, s-maxage=0"
+    );
+}
+
+#[test]
+fn what_else_a_route_adds_goes_with_its_rule() {
+    let mut rule = wishing(Mode::Default, 60);
+    rule.no_vary_search = Some("key-order".into());
+    rule.tags.cache_tag = vec![crate::hints::Template::parse("p-{id}").unwrap()];
+    rule.cache_status = Some("edge".into());
+    let asked = Asked {
+        parameters: vec![("id".into(), b"7".to_vec())],
+        from_cache: Some(false),
+        ..asked("GET")
+    };
+    assert_eq!(
+        after(&rule, &asked, "200", &[]),
+        [
+            "cache-control: public, max-age=60",
+            "no-vary-search: key-order",
+            "cache-tag: p-7",
+            "cache-status: edge;fwd=miss;fwd-status=200;detail=shared"
+        ]
+    );
+    let held = [("no-vary-search", "params")];
+    assert!(after(&rule, &asked, "200", &held).contains(&"no-vary-search: params".into()));
+    assert_eq!(
+        after(&rule, &asked, "500", &[]),
+        ["cache-status: edge;fwd=miss;fwd-status=500;detail=unsaid"]
     );
 }
