@@ -104,6 +104,12 @@ codes! {
         "The body is not one JSON text in UTF-8 (RFC 8259).",
     JsonDuplicateMember "json_duplicate_member" 400 "Duplicate JSON member"
         "An object of the body names a member twice, so two readers could see two values.",
+    ContentCodingInvalid "content_coding_invalid" 400 "Damaged content coding"
+        "The body does not inflate as its `Content-Encoding` says.",
+    FormInvalid "form_invalid" 400 "Invalid form"
+        "The body is not a form of its type, or a field is not written as the API describes it.",
+    FormFieldRepeated "form_field_repeated" 400 "Repeated form field"
+        "A form field with one value came several times, so two readers could see two values.",
     JsonTooDeep "json_too_deep" 400 "JSON nests too deeply"
         "Arrays and objects of the body nest deeper than the route allows.",
     JsonTooManyValues "json_too_many_values" 400 "Too many JSON values"

@@ -249,7 +249,11 @@ fn compile(schema: &Value, shared: &BTreeMap<String, Value>) -> Result<BodyRule,
 }
 
 fn check(rule: &BodyRule, data: &Value, valid: bool) -> Result<(), String> {
-    let plan = BodyPlan::Check { content: 0 };
+    let plan = BodyPlan::Check {
+        content: 0,
+        coding: None,
+        boundary: String::new(),
+    };
     let body = data.to_string();
     let passed = rule.check(&plan, body.as_bytes(), &mut Trace::off());
     if passed.is_ok() == valid {

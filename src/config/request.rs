@@ -1,4 +1,5 @@
 //! A route's `request`: raw form and compilation.
+mod body;
 mod params;
 mod plan;
 
@@ -9,18 +10,12 @@ use serde_json::Value;
 use super::problem::{Place, Problems};
 use super::schemas::SchemaTable;
 use crate::schema::params::ParamRule;
-use crate::schema::{BodyRule, Content, ContentCheck, Limits, MediaRange};
+use crate::schema::{BodyRule, Limits};
 
+pub use body::{
+    DEFAULT_MAX_BYTES, MOST_BYTES, MOST_CHECKED_BYTES, RawBody, RawCoding, RawContent, RawField,
+};
 pub use params::{RawLocation, RawParameter, RawStyle};
-
-/// `maxBytes` where the policy names none.
-pub const DEFAULT_MAX_BYTES: u64 = 64 << 10;
-
-/// Largest `maxBytes` of a body that is held for a check: Wasm never gives memory back.
-pub const MOST_CHECKED_BYTES: u64 = 8 << 20;
-
-/// Largest `maxBytes` of a body that only its size is checked of.
-pub const MOST_BYTES: u64 = 1 << 30;
 
 /// What a request must look like to reach the service.
 #[derive(Clone, Debug, Default, PartialEq, Deserr, Serialize)]
@@ -133,48 +128,14 @@ pub struct RawLimits {
     pub max_string_bytes: Option<usize>,
 }
 
-/// What a request's body must look like.
-#[derive(Clone, Debug, Default, PartialEq, Deserr, Serialize)]
-#[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "cli", schemars(rename = "RequestBody", deny_unknown_fields))]
-pub struct RawBody {
-    /// Accepted media types: a type, `type/*`, `type/*+json` or `*/*`. `application/json` takes
-    /// every `+json` type too. With a schema the default is `application/json`; without one any
-    /// type passes.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content_types: Option<Vec<String>>,
-    /// Largest body in bytes: 65536 by default, at most 8388608 (8 MiB) where the body is checked
-    /// and 1073741824 (1 GiB) where only its size is.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_bytes: Option<u64>,
-    /// Whether a request without a body is refused; GET, HEAD and OPTIONS never need one. By
-    /// default true where there is a schema, and false elsewhere.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub required: Option<bool>,
-    /// JSON Schema of the body, draft 2020-12, or draft 7 where `$schema` says so.
-    /// `$ref: "#/schemas/NAME"` leads to one of the policy's `schemas`.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schema: Option<Value>,
-    /// Whether refusals over bodies are carried out: `enforce` by default.
-    #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<RawPartMode>,
-}
-
 impl RawRequest {
     /// Every schema used here with its place, for [`SchemaTable::compile`].
     pub fn schemas(&self, at: &Place) -> Vec<(Place, &Value)> {
         let at_params = at.key("parameters");
         let params = self.parameters.iter().flatten().enumerate();
         let of_params = params.filter_map(|(index, one)| one.schema_at(&at_params.index(index)));
-        let body = self.body.as_ref().and_then(|body| body.schema.as_ref());
-        let of_body = body.map(|schema| (at.key("body").key("schema"), schema));
+        let body = self.body.iter();
+        let of_body = body.flat_map(|body| body.schemas(&at.key("body")));
         of_params.chain(of_body).collect()
     }
 
@@ -285,91 +246,6 @@ fn bounded(
         problems.add(at, format!("is more than {most}; write less"));
     }
     asked.clamp(1, most)
-}
-
-impl RawBody {
-    fn compile(&self, at: &Place, schemas: &SchemaTable, problems: &mut Problems) -> BodyRule {
-        let contents = self.contents(at, schemas, problems);
-        let checked = contents
-            .iter()
-            .any(|content| !matches!(content.check, ContentCheck::SizeOnly));
-        if self.schema.is_some() && !checked {
-            problems.add(
-                &at.key("contentTypes"),
-                "names no JSON type, so `schema` would never be used; add `application/json`",
-            );
-        }
-        BodyRule {
-            max_bytes: self.max_bytes(checked, &at.key("maxBytes"), problems),
-            required: self.required.unwrap_or(self.schema.is_some()),
-            contents,
-            limits: Limits::default(),
-            explain: true,
-            monitor: false,
-        }
-    }
-
-    fn contents(&self, at: &Place, schemas: &SchemaTable, problems: &mut Problems) -> Vec<Content> {
-        let json = ["application/json".to_owned()];
-        let types = match (&self.content_types, &self.schema) {
-            (Some(types), _) => types.as_slice(),
-            (None, Some(_)) => &json,
-            (None, None) => &[],
-        };
-        let at_types = at.key("contentTypes");
-        if self.content_types.is_some() && types.is_empty() {
-            problems.add(
-                &at_types,
-                "is empty, so no body could ever pass; name a type, or leave it out",
-            );
-        }
-        let schema = schemas.get(&at.key("schema"));
-        let mut contents: Vec<Content> = Vec::with_capacity(types.len());
-        for (index, text) in types.iter().enumerate() {
-            let place = at_types.index(index);
-            let Some(range) = MediaRange::parse(text) else {
-                problems.add(&place, media_problem(text));
-                continue;
-            };
-            if contents.iter().any(|content| content.range == range) {
-                problems.add(&place, format!("`{range}` is there twice; drop one"));
-                continue;
-            }
-            let check = if range.is_json() {
-                ContentCheck::Json(schema.clone())
-            } else {
-                ContentCheck::SizeOnly
-            };
-            contents.push(Content { range, check });
-        }
-        contents
-    }
-
-    fn max_bytes(&self, checked: bool, at: &Place, problems: &mut Problems) -> u64 {
-        let most = if checked {
-            MOST_CHECKED_BYTES
-        } else {
-            MOST_BYTES
-        };
-        let asked = self.max_bytes.unwrap_or(DEFAULT_MAX_BYTES);
-        if asked == 0 {
-            problems.add(at, "is 0, so no body could ever pass; write at least 1");
-        } else if asked > most {
-            problems.add(
-                at,
-                format!("is more than the {most} bytes that can be held; write less"),
-            );
-        }
-        asked.min(most)
-    }
-}
-
-fn media_problem(text: &str) -> String {
-    if text.contains(';') {
-        format!("`{text}` has parameters, which play no part in matching; write the type alone")
-    } else {
-        format!("`{text}` is not a media type; write one such as `application/json` or `image/*`")
-    }
 }
 
 #[cfg(test)]

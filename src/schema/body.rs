@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 use super::engine::Schema;
+use super::form::{FormFault, FormRule};
+use super::inflate::{Coding, InflateError, MAX_RATIO, inflate};
 use super::json::{self, Fault};
 use super::media::{Fit, MediaRange, MediaType};
+use super::multipart::{self, MultipartError};
 use crate::head::RequestHead;
 use crate::reply::{Code, Refusal};
 use crate::trace::Trace;
@@ -19,6 +22,8 @@ pub struct BodyRule {
     pub required: bool,
     /// The content types that are accepted; empty accepts any, unchecked but for its size.
     pub contents: Vec<Content>,
+    /// Whether bodies with a content coding are inflated for the check; otherwise refused.
+    pub inflate: bool,
     /// Bounds on JSON texts.
     pub limits: json::Limits,
     /// Whether refusals list what to mend.
@@ -43,6 +48,10 @@ pub enum ContentCheck {
     SizeOnly,
     /// As one JSON text, and against the schema where there is one.
     Json(Option<Schema>),
+    /// As a URL-encoded form.
+    UrlEncoded(FormRule),
+    /// As a multipart form.
+    Multipart(FormRule),
 }
 
 /// What is still to do once the head has been checked.
@@ -56,6 +65,10 @@ pub enum BodyPlan {
     Check {
         /// Which of the rule's contents the request declared.
         content: usize,
+        /// The content coding to undo for the check.
+        coding: Option<Coding>,
+        /// What separates the parts of a multipart form; empty for other bodies.
+        boundary: String,
     },
 }
 
@@ -85,9 +98,8 @@ impl BodyRule {
             });
             return Ok(BodyPlan::SizeOnly);
         }
-        let plan = self.plan(head, trace)?;
-        self.check_coding(head)?;
-        Ok(plan)
+        let coding = self.coding(head)?;
+        self.plan(head, coding, trace)
     }
 
     /// Checks a whole body, byte for byte as it will be forwarded.
@@ -95,7 +107,12 @@ impl BodyRule {
         if body.len() as u64 > self.max_bytes {
             return Err(self.too_large());
         }
-        let BodyPlan::Check { content } = plan else {
+        let BodyPlan::Check {
+            content,
+            coding,
+            boundary,
+        } = plan
+        else {
             return Ok(());
         };
         if body.is_empty() {
@@ -106,8 +123,16 @@ impl BodyRule {
                 Ok(())
             };
         }
+        let inflated = coding
+            .map(|coding| self.inflate(coding, body))
+            .transpose()?;
+        let body = inflated.as_deref().unwrap_or(body);
         match self.contents.get(*content).map(|content| &content.check) {
             Some(ContentCheck::Json(schema)) => self.check_json(schema.as_ref(), body, trace),
+            Some(ContentCheck::UrlEncoded(form)) => self.check_form(form, body, None, trace),
+            Some(ContentCheck::Multipart(form)) => {
+                self.check_form(form, body, Some(boundary), trace)
+            }
             Some(ContentCheck::SizeOnly) => Ok(()),
             None => Err(Refusal::new(Code::Internal, "The body had no plan.")),
         }
@@ -149,7 +174,12 @@ impl BodyRule {
         Ok(())
     }
 
-    fn plan(&self, head: &RequestHead, trace: &mut Trace) -> Result<BodyPlan, Refusal> {
+    fn plan(
+        &self,
+        head: &RequestHead,
+        coding: Option<Coding>,
+        trace: &mut Trace,
+    ) -> Result<BodyPlan, Refusal> {
         let missing = |detail| Refusal::new(Code::ContentTypeMissing, detail);
         let value = head
             .headers
@@ -162,11 +192,19 @@ impl BodyRule {
             .closest(&media)
             .ok_or_else(|| self.unsupported("This route does not take bodies of this type."))?;
         trace.note("body", || format!("content type fits {}", accepted.range));
-        match &accepted.check {
-            ContentCheck::SizeOnly => Ok(BodyPlan::SizeOnly),
-            ContentCheck::Json(_) if media.is_utf8() => Ok(BodyPlan::Check { content }),
-            ContentCheck::Json(_) => Err(self.unsupported("JSON must be in UTF-8.")),
-        }
+        let boundary = match &accepted.check {
+            ContentCheck::SizeOnly => return Ok(BodyPlan::SizeOnly),
+            ContentCheck::Multipart(_) => multipart::boundary(&media)
+                .ok_or_else(|| self.unsupported("The `Content-Type` has no usable `boundary`."))?
+                .to_owned(),
+            _ if media.is_utf8() => String::new(),
+            _ => return Err(self.unsupported("JSON and forms must be in UTF-8.")),
+        };
+        Ok(BodyPlan::Check {
+            content,
+            coding,
+            boundary,
+        })
     }
 
     fn closest(&self, media: &MediaType) -> Option<(usize, &Content)> {
@@ -182,25 +220,103 @@ impl BodyRule {
         best.map(|(_, index, content)| (index, content))
     }
 
-    fn check_coding(&self, head: &RequestHead) -> Result<(), Refusal> {
-        let coded = head
-            .headers
-            .all("content-encoding")
+    /// The one content coding to undo, if there is any.
+    fn coding(&self, head: &RequestHead) -> Result<Option<Coding>, Refusal> {
+        let fields = head.headers.all("content-encoding");
+        let mut codings = fields
             .flat_map(|value| value.split(|byte| *byte == b','))
             .map(<[u8]>::trim_ascii)
-            .any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
-        if coded {
-            let mut refusal = Refusal::new(
-                Code::ContentTypeUnsupported,
-                "This route does not take bodies with a content coding.",
-            );
-            // RFC 9110 §15.5.16: the coding is the reason, so say which one would do.
-            refusal
-                .headers
-                .push(("accept-encoding".into(), "identity".into()));
-            return Err(refusal);
+            .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"));
+        let Some(first) = codings.next() else {
+            return Ok(None);
+        };
+        match Coding::parse(first) {
+            Some(coding) if self.inflate && codings.next().is_none() => Ok(Some(coding)),
+            _ => Err(self.refuse_coding()),
         }
+    }
+
+    /// 415; the coding is the reason, so the answer says which one would do (RFC 9110 §15.5.16).
+    fn refuse_coding(&self) -> Refusal {
+        let accepted = if self.inflate {
+            "gzip, deflate"
+        } else {
+            "identity"
+        };
+        let detail = "This route does not take bodies with this content coding.";
+        let mut refusal = Refusal::new(Code::ContentTypeUnsupported, detail);
+        refusal
+            .headers
+            .push(("accept-encoding".into(), accepted.into()));
+        refusal
+    }
+
+    fn inflate(&self, coding: Coding, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        inflate(coding, body, self.max_bytes).map_err(|error| match error {
+            InflateError::TooLarge => Refusal::new(
+                Code::BodyTooLarge,
+                format!(
+                    "The body inflates to more than {} bytes, or grows more than {MAX_RATIO} times.",
+                    self.max_bytes
+                ),
+            ),
+            InflateError::Damaged => Refusal::new(
+                Code::ContentCodingInvalid,
+                "The body does not inflate as its `Content-Encoding` says.",
+            ),
+        })
+    }
+
+    fn check_form(
+        &self,
+        form: &FormRule,
+        body: &[u8],
+        boundary: Option<&str>,
+        trace: &mut Trace,
+    ) -> Result<(), Refusal> {
+        let checked = match boundary {
+            None => form.check_urlencoded(body, &self.limits),
+            Some(boundary) => {
+                let parts = multipart::parse(body, boundary).map_err(|MultipartError(what)| {
+                    let detail = format!("The body is not a valid multipart form: {what}.");
+                    Refusal::new(Code::FormInvalid, detail)
+                })?;
+                form.check_parts(parts, &self.limits)
+            }
+        };
+        checked.map_err(|fault| self.refuse_form(fault))?;
+        trace.note("body", || "form matches".into());
         Ok(())
+    }
+
+    fn refuse_form(&self, fault: FormFault) -> Refusal {
+        let (code, detail, errors) = match fault {
+            FormFault::Malformed(violation) => (
+                Code::FormInvalid,
+                "A field of the form is not written as the API describes it.",
+                vec![violation],
+            ),
+            FormFault::Repeated(violation) => (
+                Code::FormFieldRepeated,
+                "A field that has one value came several times.",
+                vec![violation],
+            ),
+            FormFault::Part(violation) => (
+                Code::SchemaMismatch,
+                "A part of the form is not what the API describes.",
+                vec![violation],
+            ),
+            FormFault::Mismatch(violations) => (
+                Code::SchemaMismatch,
+                "The form does not match its schema.",
+                violations,
+            ),
+        };
+        let mut refusal = Refusal::new(code, detail);
+        if self.explain {
+            refusal.errors = errors;
+        }
+        refusal
     }
 
     fn check_json(

@@ -73,7 +73,8 @@ fn below_entry(pointer: &str) -> &str {
         .unwrap_or_default()
 }
 
-fn below(pointer: &str, name: &str) -> String {
+/// The pointer to a member of what `pointer` leads to.
+pub fn below(pointer: &str, name: &str) -> String {
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 

@@ -45,6 +45,11 @@ impl MediaType {
         self.kind == kind && self.subtype == subtype
     }
 
+    /// Whether the type is text.
+    pub fn is_text(&self) -> bool {
+        self.kind == "text"
+    }
+
     /// The value of a parameter; `name` in lower case.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters

@@ -6,14 +6,18 @@
 mod body;
 mod engine;
 mod explain;
+mod form;
+mod inflate;
 mod json;
 mod media;
+mod multipart;
 pub mod params;
 mod shape;
 
 pub use body::{BodyPlan, BodyRule, Content, ContentCheck};
 pub use engine::{Schema, SchemaError, Schemas, options};
 pub use explain::MOST as MOST_VIOLATIONS;
+pub use form::{FieldRule, FormRule};
 pub use json::{Fault, Limits, parse as parse_json};
 pub use media::{Fit, MediaRange, MediaType, is_token};
 pub use shape::{Shape, ShapeId, Shapes};

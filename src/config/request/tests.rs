@@ -53,6 +53,15 @@ fn check_head(rule: &BodyRule, fields: &[(&str, &str)]) -> Result<BodyPlan, Refu
     rule.check_head(&head(fields), false, &mut Trace::off())
 }
 
+/// The plan for a JSON body of that content.
+fn held(content: usize) -> BodyPlan {
+    BodyPlan::Check {
+        content,
+        coding: None,
+        boundary: String::new(),
+    }
+}
+
 fn check_body(rule: &BodyRule, body: &[u8]) -> Result<(), Refusal> {
     let plan = check_head(rule, &[("content-type", "application/json")]).unwrap();
     rule.check(&plan, body, &mut Trace::off())
@@ -106,8 +115,8 @@ fn the_content_type_is_settled_in_the_head() {
 fn the_closest_of_the_accepted_types_decides() {
     let rule = rule(json!({"contentTypes": ["*/*", "application/json", "image/*"]}));
     let plan = |media| check_head(&rule, &[("content-type", media)]).unwrap();
-    assert_eq!(plan("application/json"), BodyPlan::Check { content: 1 });
-    assert_eq!(plan("text/vnd.a+json"), BodyPlan::Check { content: 1 });
+    assert_eq!(plan("application/json"), held(1));
+    assert_eq!(plan("text/vnd.a+json"), held(1));
     assert_eq!(plan("image/png"), BodyPlan::SizeOnly);
 }
 
@@ -245,7 +254,7 @@ fn problems_say_where_and_what_to_write() {
         ),
         (
             json!({"contentTypes": ["text/plain"], "schema": {}}),
-            "names no JSON type",
+            "names neither JSON nor a form",
         ),
         (json!({"maxBytes": 0}), "request.body.maxBytes: is 0"),
         (

@@ -13,8 +13,13 @@ use crate::head::Headers;
 use crate::reply::{Code, Refusal, Violation};
 use crate::trace::Trace;
 pub use coerce::{Members, Plan, Reading};
-pub use style::{Encoding, Form, SplitError, Style, Text};
+pub use style::{
+    Encoding, Form, SplitError, Style, Text, bracket_steps, split_members, split_named,
+};
 pub use text::{Malformed, Pair, cookie_pairs, decode, query_pairs};
+
+/// How many parameters a query may have.
+const MAX_PAIRS: usize = 1000;
 
 /// What a route says about its parameters.
 #[derive(Clone, Debug)]
@@ -182,10 +187,14 @@ impl ParamRule {
         if self.additional && !self.params.iter().any(asks) {
             return Ok(Vec::new());
         }
-        query_pairs(query).map_err(|Malformed| {
-            let detail = "The query is not well-formed percent-encoded UTF-8.";
-            Refusal::new(Code::ParameterMalformed, detail)
-        })
+        let malformed = |detail| Refusal::new(Code::ParameterMalformed, detail);
+        let pairs = query_pairs(query).map_err(|Malformed| {
+            malformed("The query is not well-formed percent-encoded UTF-8.")
+        })?;
+        if pairs.len() > MAX_PAIRS {
+            return Err(malformed("The query has more than 1000 parameters."));
+        }
+        Ok(pairs)
     }
 
     fn check_unknown(&self, parts: &Parts<'_>, findings: &mut Vec<Finding>) {

@@ -6,6 +6,9 @@ use super::text::{self, Malformed, split_once};
 /// How deep brackets of a `deepObject` may nest.
 const MAX_BRACKETS: usize = 8;
 
+/// How many members an object may have: finding one that comes twice costs their square.
+const MAX_MEMBERS: usize = 1000;
+
 /// How a parameter is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -76,7 +79,8 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    fn decode(self, raw: &[u8]) -> Result<String, SplitError> {
+    /// Decodes one piece.
+    pub fn decode(self, raw: &[u8]) -> Result<String, SplitError> {
         match self {
             Self::Percent => Ok(text::decode(raw, false)?),
             Self::Query => Ok(text::decode(raw, true)?),
@@ -145,7 +149,10 @@ pub fn split_members<'a>(
     encoding: Encoding,
 ) -> Result<Text, SplitError> {
     let mut root = Vec::new();
-    for (path, raw) in members {
+    for (count, (path, raw)) in members.into_iter().enumerate() {
+        if count == MAX_MEMBERS {
+            return Err(SplitError::Style);
+        }
         insert(&mut root, &path, encoding.one(raw)?)?;
     }
     Ok(Text::Fields(root))
@@ -297,6 +304,9 @@ fn fields<'a>(
         let name = encoding.decode(name)?;
         if fields.iter().any(|(held, _)| *held == name) {
             return Err(SplitError::Repeated);
+        }
+        if fields.len() == MAX_MEMBERS {
+            return Err(SplitError::Style);
         }
         fields.push((name, encoding.one(value)?));
     }
