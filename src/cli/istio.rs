@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::envoy::bootstrap::buffer_limit;
 use super::envoy::extended;
 use super::envoy::filter::{WASM, plugin};
+use super::print;
 
 /// The root context's name; the module answers to any.
 const PLUGIN_NAME: &str = "forecourt";
@@ -188,7 +189,7 @@ impl Manifest {
                     "typed_config": {
                         "@type": WASM,
                         "config": extended(
-                            plugin(PLUGIN_NAME, &format!("{policy:#}"), self.code()),
+                            plugin(PLUGIN_NAME, &print::json(policy), self.code()),
                             json!({ "name": name }),
                         ),
                     },

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod module;
 mod output;
 pub mod policy_file;
+mod print;
 pub mod render;
 mod run;
 pub mod schema;

@@ -140,7 +140,7 @@ impl Args {
 fn print(value: &Value, format: Form) -> Result<String, Failure> {
     match format {
         Form::Json => Ok(format!("{value:#}\n")),
-        Form::Yaml => serde_yaml_ng::to_string(value)
+        Form::Yaml => super::print::yaml(value)
             .map(|yaml| {
                 format!("# Made by `forecourt render`; change the policy and render again.\n{yaml}")
             })
@@ -152,7 +152,7 @@ impl EnvoyArgs {
     fn bootstrap(&self, policy: &PolicyFile) -> Bootstrap {
         let filter = Filter {
             module: self.module.clone(),
-            policy: format!("{:#}", policy.json()),
+            policy: super::print::json(policy.json()),
         };
         let mut bootstrap = Bootstrap::new(self.upstream.clone(), Some(filter));
         bootstrap.listen = self.listen;

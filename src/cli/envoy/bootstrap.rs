@@ -1,7 +1,6 @@
 //! A whole Envoy configuration: one listener, the filter, the services behind it, the admin
 //! interface.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -163,13 +162,6 @@ pub(crate) fn buffer_limit(largest_body: u64) -> u64 {
     largest_body
         .saturating_add(BUFFER_SLACK)
         .clamp(SMALLEST_BUFFER, i32::MAX as u64)
-}
-
-/// As YAML, as `envoy -c` takes it.
-impl fmt::Display for Bootstrap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_yaml_ng::to_string(&self.to_value()).map_err(|_| fmt::Error)?)
-    }
 }
 
 /// The listener's name in Envoy.
