@@ -10,8 +10,11 @@ use forecourt::time::UnixTime;
 use forecourt::trace::Trace;
 use sfv::FieldType;
 
+/// A check of one input.
+pub type Check = fn(&[u8]);
+
 /// Every check with the name of its target.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Check)] = &[
     ("hints_accept_encoding", accept_encoding),
     ("hints_cache_control", cache_control),
     ("hints_conditions", conditions),
