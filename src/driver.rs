@@ -93,10 +93,10 @@ impl Stream {
     }
 
     fn whole_body(&mut self, host: &mut dyn Host, size: usize) -> Flow {
-        let body = if size == 0 {
-            Ok(Vec::new())
-        } else {
+        let body = if size > 0 && self.exchange.reads_body() {
             host.request_body(size)
+        } else {
+            Ok(Vec::new())
         };
         match body {
             Ok(body) => {

@@ -75,52 +75,32 @@ impl Exchange {
     }
 
     /// Decides on a request's head; `ends` when no body follows.
-    pub fn request(&mut self, head: RequestHead, ends: bool, env: &Env<'_>) -> Step {
-        self.head = head;
+    pub fn request(&mut self, mut head: RequestHead, ends: bool, env: &Env<'_>) -> Step {
         let policy = Rc::clone(&self.policy);
-        match self.head_decided(&policy, ends, env) {
-            Ok(step) => step,
-            Err(refusal) => self.refuse(&refusal),
-        }
-    }
-
-    fn head_decided(
-        &mut self,
-        policy: &Policy,
-        ends: bool,
-        env: &Env<'_>,
-    ) -> Result<Step, Refusal> {
-        let mut edits = self.scrub(policy);
-        let Some(index) = self.find_route(policy)? else {
-            self.state = State::Forwarded;
-            return Ok(Step::Forward(edits));
-        };
-        let Some(route) = policy.routes.get(index) else {
-            return Err(internal());
-        };
-        self.route = Some(index);
-        self.check_access(policy, route, env, &mut edits)?;
-        self.remember_for_hints();
-        match self.plan_body(route, ends)? {
-            BodyPlan::NoBody => {
+        let mut edits = self.scrub(&policy, &mut head);
+        let decided = self.check_head(&policy, &head, ends, env, &mut edits);
+        self.head = head;
+        match decided {
+            Ok(BodyPlan::NoBody) => {
                 self.state = State::Forwarded;
-                Ok(Step::Forward(edits))
+                Step::Forward(edits)
             }
-            plan => {
+            Ok(plan) => {
                 self.state = State::Body(plan);
-                Ok(Step::AwaitBody {
+                Step::AwaitBody {
                     edits,
                     headers_first: policy.body_checks == BodyChecks::Stream,
-                })
+                }
             }
+            Err(refusal) => self.refuse(&refusal),
         }
     }
 
     /// Removes the headers that some route sets, however the client spelled them: frameworks that
     /// follow CGI read `x_user_id` as `x-user-id`.
-    fn scrub(&mut self, policy: &Policy) -> Vec<Edit> {
+    fn scrub(&mut self, policy: &Policy, head: &mut RequestHead) -> Vec<Edit> {
         let mut edits: Vec<Edit> = Vec::new();
-        for (name, _) in self.head.headers.iter() {
+        for (name, _) in head.headers.iter() {
             let same = |held: &String| {
                 held.len() == name.len()
                     && held
@@ -140,89 +120,97 @@ impl Exchange {
                 }
             }
         }
-        self.head.headers.apply(&edits);
+        head.headers.apply(&edits);
         edits
     }
 
-    /// The route's index, or `None` where the policy lets unmatched requests pass.
-    fn find_route(&mut self, policy: &Policy) -> Result<Option<usize>, Refusal> {
-        let method = self.head.method();
-        let method = std::str::from_utf8(method).unwrap_or_default();
-        if method.is_empty() || self.head.target().is_empty() {
+    /// Everything that the head decides; the plan says what the body still has to show.
+    fn check_head(
+        &mut self,
+        policy: &Policy,
+        head: &RequestHead,
+        ends: bool,
+        env: &Env<'_>,
+        edits: &mut Vec<Edit>,
+    ) -> Result<BodyPlan, Refusal> {
+        let method = std::str::from_utf8(head.method()).unwrap_or_default();
+        if method.is_empty() || head.target().is_empty() {
             return Err(Refusal::new(
                 Code::RequestMalformed,
                 "The request has no single method and path.",
             ));
         }
-        let path = path::parse(self.head.target())
+        let path = path::parse(head.target())
             .map_err(|error| Refusal::new(Code::PathInvalid, error.detail()))?;
-        let miss = match policy.router.find(self.head.authority(), method, &path) {
-            Ok(taken) => {
-                self.trace.note("route", || {
-                    let name = policy
-                        .routes
-                        .get(taken.route)
-                        .map_or("", |route| &route.name);
-                    format!(
-                        "`{name}` (routes[{}]) takes {method} {}",
-                        taken.route, path.raw
-                    )
-                });
-                return Ok(Some(taken.route));
+        let taken = match policy.router.find(head.authority(), method, &path) {
+            Ok(taken) => taken,
+            Err(_) if policy.unmatched == Unmatched::Allow => {
+                let note = || "no route; `unmatched: allow` lets it pass".into();
+                self.trace.note("route", note);
+                return Ok(BodyPlan::NoBody);
             }
-            Err(miss) => miss,
+            Err(miss) => return Err(unmatched(miss)),
         };
-        if policy.unmatched == Unmatched::Allow {
-            self.trace.note("route", || {
-                "no route; `unmatched: allow` lets it pass".into()
-            });
-            return Ok(None);
+        let route = policy.routes.get(taken.route).ok_or_else(internal)?;
+        self.route = Some(taken.route);
+        self.trace.note("route", || {
+            let (name, index) = (&route.name, taken.route);
+            format!("`{name}` (routes[{index}]) takes {method} {}", path.raw)
+        });
+        self.check_access(policy, route, head, env, edits)?;
+        self.asked.verified = self.granted.is_some();
+        self.asked.credentials = head.headers.has("authorization");
+        self.asked.method = head.method().to_vec();
+        if let Some(rule) = &route.params {
+            let checked = rule.check(&taken.params, path.query, &head.headers, &mut self.trace);
+            self.weigh(checked, route, rule.monitor)?;
         }
-        Err(unmatched(miss))
+        self.plan_body(route, head, ends)
     }
 
     fn check_access(
         &mut self,
         policy: &Policy,
         route: &Route,
+        head: &RequestHead,
         env: &Env<'_>,
         edits: &mut Vec<Edit>,
     ) -> Result<(), Refusal> {
-        match route
+        let outcome = route
             .access
-            .check(&policy.issuers, &self.head, env, &mut self.trace)
-        {
-            Outcome::Anonymous => Ok(()),
+            .check(&policy.issuers, head, env, &mut self.trace);
+        let refusal = match outcome {
+            Outcome::Anonymous => return Ok(()),
             Outcome::Granted(granted) => {
                 edits.extend(granted.edits.iter().cloned());
                 self.granted = Some(granted);
-                Ok(())
+                return Ok(());
             }
-            Outcome::Refused(refusal) => self.weigh(route, refusal),
-            Outcome::AwaitKeys(_) => self.weigh(
-                route,
-                Refusal::new(
-                    Code::KeysUnavailable,
-                    "The issuer's keys are not available yet.",
-                ),
+            Outcome::Refused(refusal) => refusal,
+            Outcome::AwaitKeys(_) => Refusal::new(
+                Code::KeysUnavailable,
+                "The issuer's keys are not available yet.",
             ),
-        }
+        };
+        self.weigh::<()>(Err(refusal), route, false).map(|_| ())
     }
 
-    fn remember_for_hints(&mut self) {
-        self.asked.verified = self.granted.is_some();
-        self.asked.credentials = self.head.headers.has("authorization");
-        self.asked.method = self.head.method().to_vec();
-    }
-
-    fn plan_body(&mut self, route: &Route, ends: bool) -> Result<BodyPlan, Refusal> {
+    fn plan_body(
+        &mut self,
+        route: &Route,
+        head: &RequestHead,
+        ends: bool,
+    ) -> Result<BodyPlan, Refusal> {
         let Some(rule) = &route.body else {
             return Ok(BodyPlan::NoBody);
         };
-        match rule.check_head(&self.head, ends, &mut self.trace) {
-            Ok(plan) => Ok(plan),
-            Err(refusal) => self.weigh(route, refusal).map(|()| BodyPlan::NoBody),
-        }
+        let planned = rule.check_head(head, ends, &mut self.trace);
+        let plan = self.weigh(planned, route, rule.monitor)?;
+        Ok(match plan.unwrap_or(BodyPlan::NoBody) {
+            // Envoy holds a body to its declared length, and the length was found small enough.
+            BodyPlan::SizeOnly if head.headers.has("content-length") => BodyPlan::NoBody,
+            plan => plan,
+        })
     }
 
     /// How many bytes of body may be gathered; `None` when no body is awaited.
@@ -231,6 +219,11 @@ impl Exchange {
             State::Body(_) => self.route()?.body.as_ref().map(|rule| rule.max_bytes()),
             _ => None,
         }
+    }
+
+    /// Whether the body's bytes are looked at, and not only counted.
+    pub fn reads_body(&self) -> bool {
+        matches!(&self.state, State::Body(BodyPlan::Check { .. }))
     }
 
     /// Decides on a body that is still growing: a reply once it is too large.
@@ -243,10 +236,10 @@ impl Exchange {
             Code::BodyTooLarge,
             format!("The body is larger than {limit} bytes."),
         );
-        Some(self.weigh_body(refusal))
+        Some(self.settle_body(Err(refusal)))
     }
 
-    /// Decides on the whole body.
+    /// Decides on the whole body; one that is only counted need not be handed over.
     pub fn body(&mut self, body: &[u8]) -> Step {
         if let Some(step) = self.body_so_far(body.len() as u64) {
             return step;
@@ -259,22 +252,19 @@ impl Exchange {
         let (State::Body(plan), Some(rule)) = (&self.state, rule) else {
             return self.refuse(&internal());
         };
-        match rule.check(plan, body, &mut self.trace) {
-            Ok(()) => {
-                self.state = State::Forwarded;
-                Step::Forward(Vec::new())
-            }
-            Err(refusal) => self.weigh_body(refusal),
-        }
+        let checked = rule.check(plan, body, &mut self.trace);
+        self.settle_body(checked)
     }
 
-    fn weigh_body(&mut self, refusal: Refusal) -> Step {
+    fn settle_body(&mut self, checked: Result<(), Refusal>) -> Step {
         let policy = Rc::clone(&self.policy);
-        let Some(route) = self.route.and_then(|index| policy.routes.get(index)) else {
+        let route = self.route.and_then(|index| policy.routes.get(index));
+        let Some((route, rule)) = route.and_then(|route| Some((route, route.body.as_ref()?)))
+        else {
             return self.refuse(&internal());
         };
-        match self.weigh(route, refusal) {
-            Ok(()) => {
+        match self.weigh(checked, route, rule.monitor) {
+            Ok(_) => {
                 self.state = State::Forwarded;
                 Step::Forward(Vec::new())
             }
@@ -282,19 +272,24 @@ impl Exchange {
         }
     }
 
-    /// In monitor mode a refusal is noted and the request goes on.
-    fn weigh(&mut self, route: &Route, refusal: Refusal) -> Result<(), Refusal> {
-        if route.mode == Mode::Enforce {
-            return Err(refusal);
-        }
+    /// In monitor mode, of the route or of a part, a refusal is noted and the request goes on.
+    fn weigh<T>(
+        &mut self,
+        checked: Result<T, Refusal>,
+        route: &Route,
+        monitor: bool,
+    ) -> Result<Option<T>, Refusal> {
+        let refusal = match checked {
+            Ok(value) => return Ok(Some(value)),
+            Err(refusal) if route.mode == Mode::Enforce && !monitor => return Err(refusal),
+            Err(refusal) => refusal,
+        };
         self.monitored.push(refusal.code);
         self.trace.note("mode", || {
-            format!(
-                "monitor: would have refused with `{}`, lets it pass",
-                refusal.code.as_str()
-            )
+            let code = refusal.code.as_str();
+            format!("monitor: would have refused with `{code}`, lets it pass")
         });
-        Ok(())
+        Ok(None)
     }
 
     /// Ends the exchange with a refusal; also the driver's answer to a host that failed.

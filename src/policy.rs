@@ -5,6 +5,7 @@
 use crate::hints;
 use crate::route::Router;
 use crate::schema::BodyRule;
+use crate::schema::params::ParamRule;
 use crate::token::{Access, Issuer};
 
 /// Everything the filter decides by. The default has no routes, so it refuses every request.
@@ -40,6 +41,8 @@ pub struct Route {
     pub name: String,
     /// Who may call it.
     pub access: Access,
+    /// What its parameters must be; `None` leaves them alone.
+    pub params: Option<ParamRule>,
     /// What its bodies must be; `None` leaves bodies alone.
     pub body: Option<BodyRule>,
     /// What caches may do with its answers.

@@ -242,31 +242,28 @@ mod tests {
     #[test]
     fn every_problem_is_told_at_once_with_its_line() {
         let found = findings(
-            "version: forecourt/v2\nrutes: []\nroutes:\n  - match: { methods: [get], path: /a }\n    access: public\n    mode: monitr\n",
+            "version: forecourt/v2\nrutes: []\nissuers: { a: 5 }\nroutes:\n  - match: { methods: [get], path: a }\n    access: { anyOf: [a, b] }\n  - match: { path: /a, hosts: 'a:1' }\n    access: public\n    mode: monitr\n",
         );
-        assert_eq!(
-            found,
-            [
-                "p.yaml:2:1: rutes: unknown key `rutes`, did you mean `routes`?",
-                "p.yaml:6:5: routes[0].mode: unknown value `monitr`, did you mean `monitor`?",
-            ],
-            "the form first: what has no form cannot be compiled"
-        );
-        let found = findings(
-            "version: forecourt/v2\nroutes:\n  - match: { methods: [get], path: a }\n    access: public\n  - match: { path: /a, hosts: 'a:1' }\n    access: public\n",
-        );
-        let lines: Vec<_> = found
+        let places: Vec<_> = found
             .iter()
             .map(|line| line.split(": ").nth(1).unwrap())
             .collect();
         assert_eq!(
-            lines,
+            places,
             [
                 "version",
+                "rutes",
+                "issuers.a",
                 "routes[0].match.methods[0]",
                 "routes[0].match.path",
-                "routes[1].match.hosts[0]"
-            ]
+                "routes[0].access.anyOf[1]",
+                "routes[1].mode"
+            ],
+            "a route without a form is not checked further: {found:#?}"
+        );
+        assert_eq!(
+            found[1],
+            "p.yaml:2:1: rutes: unknown key `rutes`, did you mean `routes`?"
         );
     }
 

@@ -9,6 +9,7 @@ pub mod issuers;
 pub mod problem;
 pub mod remote;
 pub mod request;
+pub mod routes;
 pub mod schemas;
 pub mod types;
 
@@ -18,17 +19,13 @@ use deserr::Deserr;
 use serde::Serialize;
 use serde_json::Value;
 
-use self::access::RawAccess;
-use self::cache::{Around, RawCache};
 use self::issuers::RawIssuer;
 use self::problem::{Place, Problems, Warnings};
-use self::request::RawRequest;
+use self::routes::{Compiler, RawRoute};
 use self::schemas::SchemaTable;
-use self::types::Texts;
-use crate::policy::{BodyChecks, Mode, Policy, Route, Unmatched};
-use crate::route::Router;
-use crate::route::host::HostPattern;
-use crate::route::template::Template;
+use self::types::{Part, is_default};
+use crate::policy::{BodyChecks, Policy, Route, Unmatched};
+use crate::token::Issuer;
 
 /// Largest policy that is read, in bytes.
 pub const MAX_POLICY: usize = 32 * 1024 * 1024;
@@ -48,13 +45,13 @@ pub struct RawPolicy {
     /// Who issues tokens, by a name of your choice.
     #[deserr(default)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
-    pub issuers: BTreeMap<String, RawIssuer>,
+    pub issuers: BTreeMap<String, Part<RawIssuer>>,
     /// JSON Schemas that routes share, as `$ref: "#/schemas/NAME"`.
     #[deserr(default)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub schemas: BTreeMap<String, Value>,
     /// The routes. A concrete path beats a templated one, whatever their order here.
-    pub routes: Vec<RawRoute>,
+    pub routes: Vec<Part<RawRoute>>,
     /// What happens to requests that no route takes: `deny` (404 or 405) or `allow`.
     #[deserr(default)]
     #[serde(skip_serializing_if = "is_default", default)]
@@ -64,54 +61,10 @@ pub struct RawPolicy {
     #[deserr(default)]
     #[serde(skip_serializing_if = "is_default", default)]
     pub body_checks: RawBodyChecks,
-}
-
-/// One route.
-#[derive(Clone, Debug, Deserr, Serialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[deserr(error = Problems, rename_all = camelCase, deny_unknown_fields)]
-#[serde(rename_all = "camelCase")]
-pub struct RawRoute {
-    /// A name for logs and `forecourt explain`; method and path where there is none.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The requests that this route takes.
-    #[deserr(rename = "match")]
-    pub r#match: RawMatch,
-    /// Who may call it: `public`, or rules on tokens. There is no default: opening a route is a
-    /// decision.
-    pub access: RawAccess,
-    /// What the request must look like.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<RawRequest>,
-    /// What caches may do with the answers.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache: Option<RawCache>,
-    /// `enforce`, or `monitor`: log and count what would have been refused, and let it pass.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "is_default", default)]
-    pub mode: RawMode,
-}
-
-/// The requests that a route takes.
-#[derive(Clone, Debug, Deserr, Serialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[deserr(error = Problems, rename_all = camelCase, deny_unknown_fields)]
-#[serde(rename_all = "camelCase")]
-pub struct RawMatch {
-    /// Hosts, `api.example.com` or `*.example.com`; any where there are none.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Texts::is_empty", default)]
-    pub hosts: Texts,
-    /// Methods, in capitals; any where there are none. `GET` also answers `HEAD`.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Texts::is_empty", default)]
-    pub methods: Texts,
-    /// A path template: `/products/{id}`, `/files/{name}.json`, `/assets/{rest=**}`.
-    pub path: String,
+    /// What is wrong with the document's own keys.
+    #[deserr(skip)]
+    #[serde(skip)]
+    faults: Problems,
 }
 
 /// What happens to requests that no route takes.
@@ -138,23 +91,6 @@ pub enum RawBodyChecks {
     Hold,
     /// Headers go first.
     Stream,
-}
-
-/// Whether a route's refusals are carried out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[deserr(error = Problems, rename_all = camelCase)]
-#[serde(rename_all = "camelCase")]
-pub enum RawMode {
-    /// They are.
-    #[default]
-    Enforce,
-    /// They are logged and counted only.
-    Monitor,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// Compiles a policy from JSON text, as Envoy's plugin configuration holds it.
@@ -186,71 +122,61 @@ pub fn from_value(document: Value) -> Result<Policy, Problems> {
     raw(document)?.compile().map(|(policy, _)| policy)
 }
 
-/// Reads the document's form, without compiling it.
-pub fn raw(document: Value) -> Result<RawPolicy, Problems> {
-    deserr::deserialize(document)
+/// Reads the document's form, without compiling it. What has none is kept as its problems, for
+/// [`RawPolicy::compile`] to tell with all others.
+pub fn raw(mut document: Value) -> Result<RawPolicy, Problems> {
+    let mut faults = Problems::default();
+    loop {
+        let found = match deserr::deserialize::<RawPolicy, _, Problems>(document.clone()) {
+            Ok(raw) => return Ok(RawPolicy { faults, ..raw }),
+            Err(found) => found,
+        };
+        // A fault of one key of the document must not hide what is wrong below the others.
+        let removed = found.0.iter().filter(|problem| {
+            let members = document.as_object_mut();
+            let top = problem.place.parent() == Some(Place::root());
+            top && members.is_some_and(|members| members.remove(problem.place.as_str()).is_some())
+        });
+        match (removed.count(), faults.is_empty()) {
+            (0, true) => return Err(found),
+            (0, false) => return Err(faults),
+            _ => faults.0.extend(found.0),
+        }
+    }
 }
 
 impl RawPolicy {
     /// Turns the document into a policy, with what is allowed but may not be meant; or names
     /// everything that is wrong with it.
     pub fn compile(&self) -> Result<(Policy, Warnings), Problems> {
-        let mut problems = Problems::default();
+        let mut problems = self.faults.clone();
         let mut warnings = Warnings::default();
         let root = Place::root();
-        if self.version != VERSION {
-            problems.add(
-                &root.key("version"),
-                format!(
-                    "`{}` is not a version this module reads; write `{VERSION}`",
-                    self.version
-                ),
-            );
-        }
-        let mut policy = Policy::default();
-        let at_issuers = root.key("issuers");
-        for (name, raw) in &self.issuers {
-            policy
-                .issuers
-                .push(raw.compile(name, &at_issuers.key(name), &mut problems));
-        }
+        self.check_version(&root.key("version"), &mut problems);
+        let mut policy = Policy {
+            unmatched: match self.unmatched {
+                RawUnmatched::Deny => Unmatched::Deny,
+                RawUnmatched::Allow => Unmatched::Allow,
+            },
+            body_checks: match self.body_checks {
+                RawBodyChecks::Hold => BodyChecks::Hold,
+                RawBodyChecks::Stream => BodyChecks::Stream,
+            },
+            issuers: self.compile_issuers(&root.key("issuers"), &mut problems),
+            ..Policy::default()
+        };
         let schemas = self.schema_table(&root, &mut problems);
-        policy.unmatched = match self.unmatched {
-            RawUnmatched::Deny => Unmatched::Deny,
-            RawUnmatched::Allow => Unmatched::Allow,
-        };
-        policy.body_checks = match self.body_checks {
-            RawBodyChecks::Hold => BodyChecks::Hold,
-            RawBodyChecks::Stream => BodyChecks::Stream,
-        };
         for (index, raw) in self.routes.iter().enumerate() {
-            let at = root.key("routes").index(index);
-            let parameters = raw.add_to(&mut policy.router, index, &at, &mut problems);
-            let access = raw
-                .access
-                .compile(&policy.issuers, &at.key("access"), &mut problems);
-            let body = raw
-                .request
-                .as_ref()
-                .and_then(|raw| raw.compile(&at.key("request"), &schemas, &mut problems));
-            let around = Around {
-                public: access.is_public(),
-                parameters: &parameters,
+            let Some(raw) = raw.get(&mut problems) else {
+                continue;
             };
-            let hints = raw
-                .cache
-                .as_ref()
-                .map(|raw| raw.compile(&at.key("cache"), around, &mut problems, &mut warnings));
-            policy.routes.push(Route {
-                name: raw.name(),
-                access,
-                body,
-                hints: hints.unwrap_or_default(),
-                mode: match raw.mode {
-                    RawMode::Enforce => Mode::Enforce,
-                    RawMode::Monitor => Mode::Monitor,
-                },
-            });
+            let mut compiler = Compiler {
+                policy: &mut policy,
+                schemas: &schemas,
+                problems: &mut problems,
+                warnings: &mut warnings,
+            };
+            compiler.route(raw, index, &root.key("routes").index(index));
         }
         policy.identity_headers = identity_headers(&policy.routes);
         if problems.is_empty() {
@@ -260,11 +186,39 @@ impl RawPolicy {
         }
     }
 
+    fn check_version(&self, at: &Place, problems: &mut Problems) {
+        if self.version != VERSION {
+            problems.add(
+                at,
+                format!(
+                    "`{}` is not a version this module reads; write `{VERSION}`",
+                    self.version
+                ),
+            );
+        }
+    }
+
+    /// A broken issuer keeps its name, so that the routes that use it are not blamed for it.
+    fn compile_issuers(&self, at: &Place, problems: &mut Problems) -> Vec<Issuer> {
+        self.issuers
+            .iter()
+            .map(|(name, raw)| match raw.get(problems) {
+                Some(raw) => raw.compile(name, &at.key(name), problems),
+                None => Issuer {
+                    name: name.clone(),
+                    ..Issuer::default()
+                },
+            })
+            .collect()
+    }
+
     fn schema_table(&self, root: &Place, problems: &mut Problems) -> SchemaTable {
         let at_routes = root.key("routes");
         let uses = self.routes.iter().enumerate().flat_map(|(index, route)| {
             let at = at_routes.index(index).key("request");
-            route.request.iter().flat_map(move |raw| raw.schemas(&at))
+            let request = route.formed().and_then(|route| route.request.as_ref());
+            let request = request.and_then(Part::formed);
+            request.into_iter().flat_map(move |raw| raw.schemas(&at))
         });
         SchemaTable::compile(&self.schemas, &root.key("schemas"), uses, problems)
     }
@@ -279,70 +233,4 @@ fn identity_headers(routes: &[Route]) -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-impl RawRoute {
-    fn name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| {
-            let methods = self.r#match.methods.0.join(",");
-            let methods = if methods.is_empty() { "*" } else { &methods };
-            format!("{methods} {}", self.r#match.path)
-        })
-    }
-
-    /// Puts the route into the router; the names of its path parameters.
-    fn add_to(
-        &self,
-        router: &mut Router,
-        index: usize,
-        at: &Place,
-        problems: &mut Problems,
-    ) -> Vec<String> {
-        let at = at.key("match");
-        let hosts = self.hosts(&at.key("hosts"), problems);
-        self.check_methods(&at.key("methods"), problems);
-        let template = match Template::parse(&self.r#match.path) {
-            Ok(template) => template,
-            Err(message) => {
-                problems.add(&at.key("path"), message);
-                return Vec::new();
-            }
-        };
-        let added = router.insert(&hosts, &self.r#match.methods.0, &template, index);
-        if let Err(conflict) = added {
-            problems.add(
-                &at,
-                format!("takes the same requests as routes[{}]", conflict.with),
-            );
-        }
-        template.names
-    }
-
-    fn hosts(&self, at: &Place, problems: &mut Problems) -> Vec<HostPattern> {
-        let mut hosts = Vec::new();
-        for (index, text) in self.r#match.hosts.0.iter().enumerate() {
-            match HostPattern::parse(text) {
-                Ok(host) => hosts.push(host),
-                Err(message) => problems.add(&at.index(index), message),
-            }
-        }
-        hosts
-    }
-
-    fn check_methods(&self, at: &Place, problems: &mut Problems) {
-        for (index, method) in self.r#match.methods.0.iter().enumerate() {
-            let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-            if method.is_empty() || !method.bytes().all(token) {
-                problems.add(&at.index(index), format!("`{method}` is not a method"));
-            } else if method.bytes().any(|b| b.is_ascii_lowercase()) {
-                problems.add(
-                    &at.index(index),
-                    format!(
-                        "methods are case-sensitive: write `{}`",
-                        method.to_ascii_uppercase()
-                    ),
-                );
-            }
-        }
-    }
 }

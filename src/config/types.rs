@@ -153,6 +153,74 @@ impl schemars::JsonSchema for Texts {
     }
 }
 
+/// Whether a value need not be written.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A part of the document whose faults do not hide those of its neighbours: what has no form is kept
+/// as its problems, and everything else is compiled all the same, so that all is told at once.
+#[derive(Clone, Debug)]
+pub enum Part<T> {
+    /// It has the form of a `T`.
+    Formed(T),
+    /// It does not.
+    Broken(Problems),
+}
+
+impl<T> Part<T> {
+    /// The value; what is wrong with a broken part goes to `problems`.
+    pub fn get(&self, problems: &mut Problems) -> Option<&T> {
+        match self {
+            Self::Formed(value) => Some(value),
+            Self::Broken(found) => {
+                problems.0.extend(found.0.iter().cloned());
+                None
+            }
+        }
+    }
+
+    /// The value, if it has one.
+    pub fn formed(&self) -> Option<&T> {
+        match self {
+            Self::Formed(value) => Some(value),
+            Self::Broken(_) => None,
+        }
+    }
+}
+
+impl<T: Deserr<Problems>> Deserr<Problems> for Part<T> {
+    fn deserialize_from_value<V: IntoValue>(
+        value: Value<V>,
+        location: ValuePointerRef<'_>,
+    ) -> Result<Self, Problems> {
+        Ok(match T::deserialize_from_value(value, location) {
+            Ok(value) => Self::Formed(value),
+            Err(problems) => Self::Broken(problems),
+        })
+    }
+}
+
+impl<T: Serialize> Serialize for Part<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Formed(value) => value.serialize(serializer),
+            Self::Broken(problems) => Err(serde::ser::Error::custom(problems)),
+        }
+    }
+}
+
+#[cfg(feature = "cli")]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for Part<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,20 @@ pub struct Issuer {
     pub clock_skew: u64,
 }
 
+impl Default for Issuer {
+    /// An issuer that no token is from; the fields that matter have to be set.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            iss: Vec::new(),
+            audiences: Vec::new(),
+            algorithms: Vec::new(),
+            keys: KeySource::Inline(KeySet::default()),
+            clock_skew: 0,
+        }
+    }
+}
+
 /// Where an issuer's keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
