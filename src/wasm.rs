@@ -18,7 +18,9 @@ use crate::head::{Edit, Headers};
 use crate::host::{Counter, Host, HostError};
 use crate::policy::Policy;
 use crate::reply::Reply;
-use crate::token::{InWasm, InlineOnly};
+use crate::token::InlineOnly;
+use crate::token::algorithm::Algorithm;
+use crate::token::host_crypto::{self, HostCrypto};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
@@ -37,6 +39,17 @@ extern "C" fn sched_yield() -> i32 {
 struct Root {
     policy: Rc<Policy>,
     counters: Counters,
+    crypto: Rc<HostCrypto<Foreign>>,
+}
+
+/// Envoy's `verify_signature`.
+#[derive(Default)]
+struct Foreign;
+
+impl host_crypto::Call for Foreign {
+    fn call(&self, arguments: &[u8]) -> Option<Vec<u8>> {
+        bindings::call_foreign_function(host_crypto::FUNCTION, arguments).ok()
+    }
 }
 
 type Counters = Rc<RefCell<HashMap<Counter, u32>>>;
@@ -50,6 +63,11 @@ impl RootContext for Root {
         match config::from_json(&text) {
             Ok(policy) => {
                 self.policy = Rc::new(policy);
+                self.crypto = Rc::new(HostCrypto::prove(Foreign));
+                log::info!(
+                    "signatures that the host checks: {}",
+                    names(self.crypto.proven())
+                );
                 true
             }
             Err(problems) => {
@@ -67,6 +85,7 @@ impl RootContext for Root {
             envoy: Envoy {
                 counters: Rc::clone(&self.counters),
             },
+            crypto: Rc::clone(&self.crypto),
         }))
     }
 
@@ -79,6 +98,7 @@ impl RootContext for Root {
 struct Filter {
     stream: Stream,
     envoy: Envoy,
+    crypto: Rc<HostCrypto<Foreign>>,
 }
 
 impl Context for Filter {}
@@ -87,10 +107,12 @@ impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         #[cfg(feature = "test-trap")]
         trap_on_purpose();
-        action(
-            self.stream
-                .request_headers(&mut self.envoy, &InlineOnly, &InWasm, end_of_stream),
-        )
+        action(self.stream.request_headers(
+            &mut self.envoy,
+            &InlineOnly,
+            &*self.crypto,
+            end_of_stream,
+        ))
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
@@ -106,6 +128,15 @@ impl HttpContext for Filter {
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         action(self.stream.response_headers(&mut self.envoy))
+    }
+}
+
+fn names(algorithms: &[Algorithm]) -> String {
+    let names: Vec<_> = algorithms.iter().map(|alg| alg.as_str()).collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
     }
 }
 
@@ -233,6 +264,14 @@ mod bindings {
             headers_size: usize,
             grpc_status: i32,
         ) -> u32;
+        fn proxy_call_foreign_function(
+            name: *const u8,
+            name_size: usize,
+            arguments: *const u8,
+            arguments_size: usize,
+            results: *mut *mut u8,
+            results_size: *mut usize,
+        ) -> u32;
         fn proxy_set_property(
             path: *const u8,
             path_size: usize,
@@ -251,12 +290,35 @@ mod bindings {
         let mut size = 0usize;
         // SAFETY: the host writes a pointer and a size, or neither.
         ok(unsafe { proxy_get_header_map_pairs(map as u32, &mut data, &mut size) })?;
+        Ok(given(data, size))
+    }
+
+    /// Takes over what the host allocated; nothing where it allocated nothing.
+    fn given(data: *mut u8, size: usize) -> Vec<u8> {
         if data.is_null() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         // SAFETY: the host allocated exactly `size` bytes with the module's own allocator, filled
         // them and gave them away.
-        Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+        unsafe { Vec::from_raw_parts(data, size, size) }
+    }
+
+    pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, HostError> {
+        let mut data: *mut u8 = std::ptr::null_mut();
+        let mut size = 0usize;
+        // SAFETY: the host reads the two slices during the call and writes a pointer and a size, or
+        // neither.
+        ok(unsafe {
+            proxy_call_foreign_function(
+                name.as_ptr(),
+                name.len(),
+                arguments.as_ptr(),
+                arguments.len(),
+                &mut data,
+                &mut size,
+            )
+        })?;
+        Ok(given(data, size))
     }
 
     pub fn replace_header(map: MapType, name: &str, value: &[u8]) -> Result<(), HostError> {

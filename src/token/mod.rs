@@ -16,6 +16,7 @@ pub mod claims;
 pub mod crypto;
 mod ec;
 pub mod forward;
+pub mod host_crypto;
 pub mod issuer;
 pub mod json;
 pub mod jws;

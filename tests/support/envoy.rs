@@ -1,12 +1,17 @@
 //! The real module in real Envoy.
 
-use forecourt::cli::envoy::{Bootstrap, Envoy, Filter, find};
+use forecourt::cli::envoy::{Bootstrap, Envoy, Filter, Options, find};
 use forecourt::cli::module::module;
 use forecourt::cli::serve::Service;
 use serde_json::Value;
 
 /// Starts Envoy with a policy in front of a service.
 pub async fn start(service: &Service, policy: &Value) -> Envoy {
+    start_with(&bootstrap(service, policy), &Options::default()).await
+}
+
+/// The configuration for a policy in front of a service.
+pub fn bootstrap(service: &Service, policy: &Value) -> Bootstrap {
     let mut progress = |note: &str| eprintln!("{note}");
     let filter = Filter {
         module: module(None, &mut progress).unwrap_or_else(|error| panic!("{error}")),
@@ -14,8 +19,14 @@ pub async fn start(service: &Service, policy: &Value) -> Envoy {
     };
     let mut bootstrap = Bootstrap::new(service.url().parse().expect("a URL"), Some(filter));
     bootstrap.largest_body = 1024 * 1024;
+    bootstrap
+}
+
+/// Starts Envoy with a configuration.
+pub async fn start_with(bootstrap: &Bootstrap, options: &Options) -> Envoy {
+    let mut progress = |note: &str| eprintln!("{note}");
     let binary = find(None, &mut progress).unwrap_or_else(|error| panic!("{error}"));
-    Envoy::start(&binary, &bootstrap)
+    Envoy::start_with(&binary, &bootstrap.to_value(), options)
         .await
         .unwrap_or_else(|error| panic!("{error}"))
 }
