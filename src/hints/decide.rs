@@ -22,9 +22,30 @@ impl Rule {
         trace: &mut Trace,
     ) -> Vec<Edit> {
         let wish = self.wish(asked, answer);
+        let keep = self.keep(wish, asked, answer, trace);
+        let mut edits = Vec::new();
+        // Most answers of most policies need nothing, and then nothing of theirs is read.
+        if wish.is_some() || keep != Keep::Any || self.cache_status.is_some() {
+            edits = self.hints(wish, keep, asked, (answer, now), trace);
+        }
+        if asked.is_retrieval() {
+            edits.extend(vary::merge(answer, &self.vary));
+        }
+        trace.note("hints", || summary(&edits));
+        edits
+    }
+
+    /// The edits of the fields that say who may keep the answer and how long.
+    fn hints(
+        &self,
+        wish: Option<&Wish>,
+        keep: Keep,
+        asked: &Asked,
+        (answer, now): (&ResponseHead, UnixTime),
+        trace: &mut Trace,
+    ) -> Vec<Edit> {
         let mut hints = Hints::new(answer, now);
         hints.touched = wish.is_some();
-        let keep = self.keep(wish, asked, answer, trace);
         hints.limit(keep);
         if let Some(wish) = wish {
             self.fulfil(wish, keep, asked, &mut hints, trace);
@@ -37,9 +58,6 @@ impl Rule {
             self.suit_the_cache_in_front(&mut hints, trace);
         }
         let mut edits = hints.edits(wish);
-        if asked.is_retrieval() {
-            edits.extend(vary::merge(answer, &self.vary));
-        }
         if wish.is_some() {
             edits.extend(self.no_vary_search_edit(answer));
             edits.extend(self.tags.edits(answer, &asked.parameters));
@@ -53,7 +71,6 @@ impl Rule {
                 &hints.said,
             ));
         }
-        trace.note("hints", || summary(&edits));
         edits
     }
 

@@ -90,7 +90,7 @@ fn reach(origin: &Origin, said: &Directives) -> &'static str {
     }
 }
 
-/// RFC 9211 §2.5: what is left of the lifetime in the cache that answered; below 0 when stale.
+/// RFC 9211 §2.4: what is left of the lifetime in the cache that answered; below 0 when stale.
 fn remaining(origin: &Origin, said: &Directives) -> Option<Integer> {
     let lifetime = said.s_maxage.or(said.max_age).or(origin.expires);
     let lifetime = lifetime.filter(|_| !said.no_store)?;

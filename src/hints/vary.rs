@@ -7,6 +7,9 @@ use crate::head::{Edit, ResponseHead};
 /// The edit that adds the names that the answer's `Vary` lacks. `*` already says more than any
 /// name.
 pub fn merge(answer: &ResponseHead, wanted: &[String]) -> Option<Edit> {
+    if wanted.is_empty() {
+        return None;
+    }
     let held = field::tokens(answer.headers.all("vary"));
     if held.iter().flatten().any(|name| name == "*") {
         return None;

@@ -31,6 +31,8 @@ const ENVOY_CACHE_STATUSES: [u16; 13] = [
 /// Says what is dangerous or idle in a rule that compiled.
 pub fn give(raw: &RawCache, rule: &Rule, at: &Place, around: Around<'_>, warnings: &mut Warnings) {
     sharing(rule, at, around, warnings);
+    stripping(rule, at, warnings);
+    opening(raw, rule, at, warnings);
     for (place, wish) in wishes(raw, rule, at) {
         forcing(wish, &place, warnings);
         lifetimes(rule.profile, wish, &place, warnings);
@@ -61,6 +63,32 @@ fn sharing(rule: &Rule, at: &Place, around: Around<'_>, warnings: &mut Warnings)
          right only if the answer is the same for all of them"
     };
     warnings.add(&at.key("shared"), message);
+}
+
+fn stripping(rule: &Rule, at: &Place, warnings: &mut Warnings) {
+    if rule.strip_set_cookie {
+        warnings.add(
+            &at.key("stripSetCookie"),
+            "what the service wrote beside the cookie for one caller, such as a form's token, is \
+             shared all the same",
+        );
+    }
+}
+
+/// A case takes nothing over, so one without a word of its own is open where its route is not.
+fn opening(raw: &RawCache, rule: &Rule, at: &Place, warnings: &mut Warnings) {
+    if rule.base.keep == Keep::Any {
+        return;
+    }
+    for (index, case) in rule.cases.iter().take(raw.when.len()).enumerate() {
+        if case.wish.keep == Keep::Any {
+            warnings.add(
+                &at.key("when").index(index),
+                "is open to shared caches where the route is not; write `private: true` or \
+                 `noStore: true` here too, if that is meant",
+            );
+        }
+    }
 }
 
 fn forcing(wish: &Wish, at: &Place, warnings: &mut Warnings) {

@@ -313,6 +313,18 @@ fn unknown_keys_and_wrong_kinds_are_refused_with_their_place() {
 #[test]
 fn what_could_leak_or_is_idle_is_warned_of() {
     for (json, wanted) in [
+        (
+            json!({ "ttl": 5, "stripSetCookie": true }),
+            &["cache.stripSetCookie"][..],
+        ),
+        (
+            json!({ "private": true, "when": [{ "statuses": [404], "ttl": 5 }, { "statuses": [410], "private": true }] }),
+            &["cache.when[0]"][..],
+        ),
+        (
+            json!({ "noStore": true, "when": [{ "statuses": [404], "ttl": 5 }] }),
+            &["cache.when[0]"],
+        ),
         (json!({ "ttl": 5, "shared": true }), &["cache.shared"][..]),
         (
             json!({ "ttl": 5, "mode": "override", "force": true, "statusTtl": { "404": 5 } }),
