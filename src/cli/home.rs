@@ -12,7 +12,8 @@ pub fn source_tree() -> Option<&'static Path> {
 /// Cargo's target folder when run from the source tree, else the user's cache folder.
 pub fn target_dir() -> PathBuf {
     if let Some(target) = env::var_os("CARGO_TARGET_DIR") {
-        return PathBuf::from(target);
+        // A relative one is relative to where we were started, wherever cargo is run later.
+        return std::path::absolute(&target).unwrap_or_else(|_| PathBuf::from(target));
     }
     if let Some(tree) = source_tree() {
         return tree.join("target");

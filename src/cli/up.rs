@@ -89,6 +89,7 @@ impl Args {
         // From before the start, so that an impatient Ctrl-C leaves no Envoy behind.
         let end = asked_to_end();
         tokio::pin!(end);
+        note("Starting Envoy, which compiles the module (some seconds)");
         let start = Envoy::start_with(&envoy_binary, &configuration, &options);
         let envoy = tokio::select! {
             envoy = start => envoy.map_err(Failure::no)?,

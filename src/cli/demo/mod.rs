@@ -5,13 +5,15 @@ mod table;
 mod world;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use self::world::World;
 use super::Format;
-use super::output::{Failure, Paint, exit, note, say};
+use super::envoy::EnvoyBinary;
+use super::output::{Failure, Paint, exit, say};
 use super::run::{Parts, asked_to_end, block_on, listen_address};
 use super::yaml::Document;
 
@@ -58,16 +60,22 @@ Examples:
 impl Args {
     /// Runs the command.
     pub fn run(&self) -> ExitCode {
-        exit(block_on(async {
-            tokio::select! {
-                outcome = self.demonstrate() => outcome,
-                ended = asked_to_end() => Ok(ended?),
-            }
-        }))
+        exit(self.prepare_and_run())
     }
 
-    async fn demonstrate(&self) -> Result<(), Failure> {
-        let world = World::start(&self.parts, self.listen, &mut note).await?;
+    fn prepare_and_run(&self) -> Result<(), Failure> {
+        // Before anything listens for signals: a build or a download is ended by Ctrl-C as ever.
+        let (binary, module) = (self.parts.envoy()?, self.parts.module()?);
+        block_on(async {
+            tokio::select! {
+                outcome = self.demonstrate(&binary, module) => outcome,
+                ended = asked_to_end() => Ok(ended?),
+            }
+        })
+    }
+
+    async fn demonstrate(&self, binary: &EnvoyBinary, module: PathBuf) -> Result<(), Failure> {
+        let world = World::start(binary, module, self.listen).await?;
         let paint = Paint::for_stdout();
         if self.format == Format::Text {
             say(&table::introduction(&world, paint))?;

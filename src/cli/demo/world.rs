@@ -11,9 +11,8 @@ use crate::cli::client;
 use crate::cli::clock;
 use crate::cli::envoy::{Bootstrap, Envoy, EnvoyBinary, Filter};
 use crate::cli::keys::{IssuerKey, demo_dir};
-use crate::cli::output::Failure;
+use crate::cli::output::{Failure, note};
 use crate::cli::policy_file::PolicyFile;
-use crate::cli::run::Parts;
 use crate::cli::serve::{Issuer, Reply, Service, issuer::JWKS_PATH};
 use crate::cli::token;
 
@@ -43,14 +42,12 @@ pub struct Party {
 }
 
 impl World {
-    /// Starts everything on loopback; `progress` is told what takes long.
+    /// Starts everything on loopback.
     pub async fn start(
-        parts: &Parts,
+        binary: &EnvoyBinary,
+        module: PathBuf,
         listen: SocketAddr,
-        progress: &mut dyn FnMut(&str),
     ) -> Result<Self, Failure> {
-        let binary: EnvoyBinary = parts.envoy()?;
-        let module = parts.module()?;
         let folder = demo_dir();
         let customers = Party::start("customers", "customers", &folder)?;
         let staff = Party::start("staff", "staff", &folder)?;
@@ -67,14 +64,14 @@ impl World {
         let mut bootstrap = Bootstrap::new(upstream, Some(filter));
         bootstrap.listen = listen;
         bootstrap.largest_body = policy.policy().largest_body();
-        progress("Starting Envoy");
-        let envoy = Envoy::start(&binary, &bootstrap)
+        note("Starting Envoy, which compiles the module (some seconds)");
+        let envoy = Envoy::start(binary, &bootstrap)
             .await
             .map_err(Failure::no)?;
         Ok(Self {
             service,
             envoy,
-            envoy_found: binary.found,
+            envoy_found: binary.found.clone(),
             policy: path,
             customers,
             staff,

@@ -396,7 +396,8 @@ fn module_said(log: &[String]) -> Vec<String> {
             let text = module.and_then(|text| text.split_once(": "));
             within = text.is_some() && matches!(level, "error" | "critical");
             if let (true, Some((_, text))) = (within, text) {
-                said.push(text.to_owned());
+                let problem = text.strip_prefix("policy refused: ").unwrap_or(text);
+                said.push(problem.to_owned());
             }
         } else if within {
             said.push(line.clone());
@@ -450,7 +451,7 @@ mod tests {
     fn a_refused_policy_is_told_in_the_modules_own_words() {
         let error = explained(
             "warning main: nothing of interest\n\
-             error wasm: wasm log forecourt forecourt forecourt: routes[3].access: unknown key\n\
+             error wasm: wasm log forecourt forecourt forecourt: policy refused: routes[3].access: unknown key\n\
              routes[4].cache: and a second line\n\
              error wasm: Wasm VM failed Failed to configure base Wasm plugin\n\
              critical wasm: Plugin forecourt failed to load\n",
