@@ -61,7 +61,12 @@ impl Stream {
             (Ok(now), Ok(headers)) => (UnixTime::from(now), headers),
             _ => return self.fail(host),
         };
-        let env = Env { now, keys, crypto };
+        let env = Env {
+            now,
+            keys,
+            crypto,
+            cache: None,
+        };
         let step = self.exchange.request(RequestHead { headers }, ends, &env);
         self.carry_out(host, step)
     }

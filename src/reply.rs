@@ -76,6 +76,14 @@ codes! {
         "`nbf` or `iat` is in the future, the policy's clock skew included.",
     AudienceMismatch "audience_mismatch" 401 "Wrong audience"
         "`aud` is missing or names nobody whom this policy speaks for.",
+    TokenTypeNotAllowed "token_type_not_allowed" 401 "Wrong kind of token"
+        "The header's `typ` says that the token is for another purpose than access.",
+    TokenLifetimeTooLong "token_lifetime_too_long" 401 "Token lives too long"
+        "From `iat` to `exp` is longer than the policy allows for this issuer.",
+    TokenRevoked "token_revoked" 401 "Token revoked"
+        "The policy revokes the token by its `jti`, its `sub` or the time of its issue.",
+    AuthenticationTooOld "authentication_too_old" 401 "Sign in again"
+        "`auth_time` is missing or further back than the route's `maxAge` (RFC 9470).",
     ClaimMismatch "claim_mismatch" 403 "Not permitted"
         "The token is good, but a claim rule of the route is not met.",
     QueryTooLong "query_too_long" 414 "Query too long"

@@ -139,6 +139,7 @@ fn run_natively(policy: &Rc<Policy>, document: &Value, case: &Case) -> (Outcome,
         now,
         keys: &InlineOnly,
         crypto: &InWasm,
+        cache: None,
     };
     let mut seen = headers(&pairs);
     let step = exchange.request(

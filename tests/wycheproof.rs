@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use forecourt::token::InWasm;
 use forecourt::token::algorithm::Algorithm;
-use forecourt::token::issuer::verify;
+use forecourt::token::issuer::{find_key, verify};
 use forecourt::token::jws::Compact;
 use forecourt::token::key::Secrets;
 use forecourt::token::keyset::KeySet;
@@ -75,8 +75,11 @@ fn accepts(set: &Value, token: &str) -> bool {
     let Ok(token) = Compact::parse(token.as_bytes()) else {
         return false;
     };
-    Algorithm::named(&token.header.algorithm)
-        .is_some_and(|algorithm| verify(&token, algorithm, &keys, &InWasm).is_ok())
+    Algorithm::named(&token.header.algorithm).is_some_and(|algorithm| {
+        find_key(&token.header, algorithm, &keys)
+            .and_then(|key| verify(&token, algorithm, key, &InWasm))
+            .is_ok()
+    })
 }
 
 /// Groups with shared secrets have nothing but a private part.

@@ -124,6 +124,7 @@ impl Args {
             now: self.now.unwrap_or_else(now),
             keys: &InlineOnly,
             crypto: &InWasm,
+            cache: None,
         };
         let head = self.head(body.len());
         let mut headers = head.headers.clone();

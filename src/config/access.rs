@@ -1,17 +1,17 @@
 //! `access`: who may call a route.
 
-use std::collections::BTreeMap;
-
 use deserr::{Deserr, IntoValue, Value as Raw, ValuePointerRef};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::json;
 
+use super::claim_rules::RawClaimRule;
+use super::forward::RawForward;
+use super::issuers::check_audiences;
 use super::problem::{Place, Problems, did_you_mean};
-use super::types::wrong_kind;
+use super::types::{Span, Texts, wrong_kind};
 use crate::token::claims::ClaimPath;
-use crate::token::forward::{Forward, TokenHandling};
 use crate::token::rule::{ClaimRule, Test};
-use crate::token::{Access, Issuer, Rules};
+use crate::token::{Accepted, Access, Issuer, Requirement, Rules};
 
 /// Who may call: `public`, or what the caller's token has to be.
 #[derive(Clone, Debug)]
@@ -19,89 +19,74 @@ pub enum RawAccess {
     /// Everybody.
     Public,
     /// Callers with a token.
-    Rules(RawRules),
+    Rules(Box<RawRules>),
 }
 
 /// What a caller's token has to be.
-#[derive(Clone, Debug, Deserr, Serialize)]
+#[derive(Clone, Debug, Default, Deserr, Serialize)]
 #[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", schemars(rename = "AccessRules", deny_unknown_fields))]
 pub struct RawRules {
-    /// The issuers, by their names under `issuers`, whose tokens are accepted.
-    pub any_of: Vec<String>,
+    /// The issuers, by their names under `issuers`, of which one has to have issued the token.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub any_of: Option<Vec<RawAccepted>>,
+    /// The issuers of which each has to have issued a token that the request carries. The first
+    /// says who is calling.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all_of: Option<Vec<RawAccepted>>,
+    /// A request without any token passes too, as nobody's. One with a bad token never does.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// Whether CORS preflight requests pass, which browsers send without a token; `true` where not
+    /// given. A route still has to match them.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<bool>,
     /// Rules on the token's claims; all of them have to be met.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<RawClaimRule>,
+    /// Longest time since the user signed in, by the claim `auth_time`.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<Span>,
     /// What is handed on to the service.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<RawForward>,
 }
 
-/// A rule on one claim: every test in it has to hold. An absent claim, or one that is `null`,
-/// meets no test.
+/// An issuer whose tokens are accepted: its name, or its name and whom the tokens have to be for on
+/// this route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawAccepted {
+    /// Its name under `issuers`.
+    pub issuer: String,
+    /// Audiences in place of the issuer's own.
+    pub audiences: Option<Texts>,
+}
+
+/// The mapping form of [`RawAccepted`].
 #[derive(Clone, Debug, Deserr, Serialize)]
 #[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "cli", schemars(rename = "ClaimRule", deny_unknown_fields))]
-pub struct RawClaimRule {
-    /// The claim.
-    pub claim: RawClaimPath,
-    /// The value is exactly this string, number or boolean.
+#[cfg_attr(
+    feature = "cli",
+    schemars(rename = "AcceptedIssuer", deny_unknown_fields)
+)]
+struct RawAcceptedMapping {
+    /// Its name under `issuers`.
+    issuer: String,
+    /// Whom its tokens have to be for on this route, in place of the issuer's own audiences.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub equals: Option<Value>,
-    /// The value is a list with this element. For `scope`, `scp`, `permission` and `permissions`
-    /// a string of words with spaces between counts as a list.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub contains: Option<Value>,
-}
-
-/// What is handed on to the service.
-#[derive(Clone, Debug, Default, Deserr, Serialize)]
-#[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "cli", schemars(rename = "Forward", deny_unknown_fields))]
-pub struct RawForward {
-    /// Claims and the request header that each is written to: strings, numbers and booleans as
-    /// they are, lists with commas between. Clients cannot set these headers themselves, on any
-    /// route. A claim that a header cannot carry unambiguously is refused with 403.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub claims: BTreeMap<String, String>,
-    /// Whether the service sees the token itself; `keep` where not given.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<RawTokenHandling>,
-}
-
-/// Whether the service sees the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserr, Serialize)]
-#[deserr(error = Problems, rename_all = camelCase)]
-#[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "cli", schemars(rename = "TokenHandling"))]
-pub enum RawTokenHandling {
-    /// It stays in the request.
-    Keep,
-    /// It is taken out.
-    Strip,
-}
-
-/// The name of a claim. `a.b` is `b` within `a`; a period of the name itself is written `\.`, or
-/// the names are written as a list: `[a, b]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RawClaimPath {
-    /// As text.
-    Text(String),
-    /// As a list of names.
-    Names(Vec<String>),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    audiences: Option<Texts>,
 }
 
 impl Deserr<Problems> for RawAccess {
@@ -111,9 +96,8 @@ impl Deserr<Problems> for RawAccess {
     ) -> Result<Self, Problems> {
         match value {
             Raw::String(word) if word == "public" => Ok(Self::Public),
-            rules @ Raw::Map(_) => {
-                RawRules::deserialize_from_value(rules, location).map(Self::Rules)
-            }
+            rules @ Raw::Map(_) => RawRules::deserialize_from_value(rules, location)
+                .map(|rules| Self::Rules(Box::new(rules))),
             other => Err(wrong_kind(
                 &other,
                 "`public`, or a mapping such as `{ anyOf: [ISSUER] }`",
@@ -147,43 +131,56 @@ impl schemars::JsonSchema for RawAccess {
     }
 }
 
-impl Deserr<Problems> for RawClaimPath {
+impl Deserr<Problems> for RawAccepted {
     fn deserialize_from_value<V: IntoValue>(
         value: Raw<V>,
         location: ValuePointerRef<'_>,
     ) -> Result<Self, Problems> {
         match value {
-            Raw::String(text) => Ok(Self::Text(text)),
-            list @ Raw::Sequence(_) => {
-                Vec::<String>::deserialize_from_value(list, location).map(Self::Names)
+            Raw::String(issuer) => Ok(Self {
+                issuer,
+                audiences: None,
+            }),
+            mapping @ Raw::Map(_) => {
+                let mapping = RawAcceptedMapping::deserialize_from_value(mapping, location)?;
+                Ok(Self {
+                    issuer: mapping.issuer,
+                    audiences: mapping.audiences,
+                })
             }
-            other => Err(wrong_kind(&other, "the name of a claim", location)),
+            other => Err(wrong_kind(
+                &other,
+                "the name of an issuer, or `{ issuer: NAME, audiences: [...] }`",
+                location,
+            )),
         }
     }
 }
 
-impl Serialize for RawClaimPath {
+impl Serialize for RawAccepted {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => text.serialize(serializer),
-            Self::Names(names) => names.serialize(serializer),
+        match &self.audiences {
+            None => serializer.serialize_str(&self.issuer),
+            Some(audiences) => RawAcceptedMapping {
+                issuer: self.issuer.clone(),
+                audiences: Some(audiences.clone()),
+            }
+            .serialize(serializer),
         }
     }
 }
 
 #[cfg(feature = "cli")]
-impl schemars::JsonSchema for RawClaimPath {
+impl schemars::JsonSchema for RawAccepted {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ClaimPath".into()
+        "Accepted".into()
     }
 
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let mapping = generator.subschema_for::<RawAcceptedMapping>();
         schemars::json_schema!({
-            "description": "The name of a claim: `a.b` is `b` within `a`; `\\.` is a period of the name itself; a list holds the names one by one.",
-            "oneOf": [
-                { "type": "string", "minLength": 1 },
-                { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 }
-            ]
+            "description": "An issuer by its name under `issuers`, with other audiences for this route or not.",
+            "oneOf": [{ "type": "string" }, mapping]
         })
     }
 }
@@ -201,178 +198,233 @@ impl RawAccess {
 
 impl RawRules {
     fn compile(&self, issuers: &[Issuer], at: &Place, problems: &mut Problems) -> Rules {
-        let claims = self
-            .claims
-            .iter()
-            .enumerate()
-            .filter_map(|(index, rule)| rule.compile(&at.key("claims").index(index), problems));
-        let claims = claims.collect();
+        let requirement = self.requirement(issuers, at, problems);
+        let mut claims = self.claims(&requirement, issuers, at, problems);
+        check_callers(&requirement, issuers, &mut claims, at, problems);
         let forward = self.forward.clone().unwrap_or_default();
+        if self.max_age == Some(Span(0)) {
+            problems.add(
+                &at.key("maxAge"),
+                "is 0, so that no sign-in would be recent enough",
+            );
+        }
         Rules {
-            any_of: self.issuers(issuers, &at.key("anyOf"), problems),
+            requirement,
+            optional: self.optional,
+            preflight: self.preflight.unwrap_or(true),
             claims,
+            max_age: self.max_age.map(|span| span.0),
             forward: forward.compile(&at.key("forward"), problems),
         }
     }
 
-    fn issuers(&self, issuers: &[Issuer], at: &Place, problems: &mut Problems) -> Vec<usize> {
-        if self.any_of.is_empty() {
-            problems.add(
-                at,
-                "is empty, so nobody could call; name issuers, or write `access: public`",
-            );
+    fn requirement(&self, issuers: &[Issuer], at: &Place, problems: &mut Problems) -> Requirement {
+        match (&self.any_of, &self.all_of) {
+            (Some(items), None) => {
+                Requirement::AnyOf(accepted(items, issuers, &at.key("anyOf"), problems))
+            }
+            (None, Some(items)) => {
+                let at = at.key("allOf");
+                let items = accepted(items, issuers, &at, problems);
+                check_places(&items, issuers, &at, problems);
+                Requirement::AllOf(items)
+            }
+            (Some(_), Some(_)) => {
+                problems.add(at, "has both `anyOf` and `allOf`; keep one");
+                Requirement::default()
+            }
+            (None, None) => {
+                problems.add(
+                    at,
+                    "names no issuer; write `anyOf: [ISSUER]`, or `access: public`",
+                );
+                Requirement::default()
+            }
         }
-        let mut indexes = Vec::new();
-        for (position, name) in self.any_of.iter().enumerate() {
-            let at = at.index(position);
-            match issuers.iter().position(|issuer| issuer.name == *name) {
-                None => problems.add(&at, unknown_issuer(name, issuers)),
-                Some(index) if indexes.contains(&index) => {
-                    problems.add(&at, format!("`{name}` is named twice"));
+    }
+
+    fn claims(
+        &self,
+        requirement: &Requirement,
+        issuers: &[Issuer],
+        at: &Place,
+        problems: &mut Problems,
+    ) -> Vec<ClaimRule> {
+        let mut rules = Vec::new();
+        for (index, rule) in self.claims.iter().enumerate() {
+            let at = at.key("claims").index(index);
+            let issuer = rule.issuer.as_ref().and_then(|name| {
+                let at = at.key("issuer");
+                let index = lookup(name, issuers, &at, problems)?;
+                let mut accepted = requirement.accepted().iter();
+                if !accepted.any(|item| item.issuer == index) {
+                    problems.add(
+                        &at,
+                        format!("`{name}` is not among the issuers that this route accepts"),
+                    );
                 }
-                Some(index) => indexes.push(index),
-            }
+                Some(index)
+            });
+            rules.extend(rule.compile(issuer, &at, problems));
         }
-        indexes
+        rules
     }
 }
 
-fn unknown_issuer(name: &str, issuers: &[Issuer]) -> String {
-    let near = did_you_mean(name, issuers.iter().map(|issuer| issuer.name.as_str()));
-    if near.is_empty() {
-        format!("`{name}` is not under `issuers`; add it there")
-    } else {
-        format!("`{name}` is not under `issuers`{near}")
+fn accepted(
+    items: &[RawAccepted],
+    issuers: &[Issuer],
+    at: &Place,
+    problems: &mut Problems,
+) -> Vec<Accepted> {
+    if items.is_empty() {
+        problems.add(
+            at,
+            "is empty, so nobody could call; name issuers, or write `access: public`",
+        );
     }
-}
-
-impl RawClaimPath {
-    fn compile(&self, at: &Place, problems: &mut Problems) -> Option<ClaimPath> {
-        let path = match self {
-            Self::Text(text) => ClaimPath::parse(text),
-            Self::Names(names) => ClaimPath::of_names(names.clone()),
+    let mut accepted: Vec<Accepted> = Vec::new();
+    for (position, item) in items.iter().enumerate() {
+        let at = at.index(position);
+        if let Some(audiences) = &item.audiences {
+            check_audiences(&audiences.0, &at.key("audiences"), problems);
+        }
+        let Some(index) = lookup(&item.issuer, issuers, &at, problems) else {
+            continue;
         };
-        if path.is_none() {
+        if accepted.iter().any(|held| held.issuer == index) {
+            problems.add(&at, format!("`{}` is named twice", item.issuer));
+        }
+        // An issuer without a name is a broken one, of which enough is said elsewhere.
+        let audience_missing = issuers
+            .get(index)
+            .is_some_and(|own| own.audiences.is_empty() && !own.iss.is_empty());
+        if item.audiences.is_none() && audience_missing {
             problems.add(
-                at,
-                "is not the name of a claim: write `name`, `outer.inner`, or `\\.` for a period \
-                 that belongs to a name; no name may be empty",
+                &at,
+                format!(
+                    "neither `{0}` nor this route names an audience, so tokens for anybody would \
+                     pass; write `{{ issuer: {0}, audiences: [...] }}`",
+                    item.issuer
+                ),
             );
         }
-        path
+        accepted.push(Accepted {
+            issuer: index,
+            audiences: item.audiences.as_ref().map(|list| list.0.clone()),
+        });
     }
+    accepted
 }
 
-impl RawClaimRule {
-    fn compile(&self, at: &Place, problems: &mut Problems) -> Option<ClaimRule> {
-        let claim = self.claim.compile(&at.key("claim"), problems);
-        let mut tests = Vec::new();
-        for (name, value, test) in [
-            ("equals", &self.equals, Test::Equals as fn(Value) -> Test),
-            ("contains", &self.contains, Test::Contains),
-        ] {
-            match value {
-                None => {}
-                Some(Value::Array(_) | Value::Object(_) | Value::Null) => problems.add(
-                    &at.key(name),
-                    "must be a string, a number, or true or false",
+/// Tokens that are all required cannot be looked for in one place, where there is but one.
+fn check_places(items: &[Accepted], issuers: &[Issuer], at: &Place, problems: &mut Problems) {
+    let sources = |item: &Accepted| {
+        let issuer = issuers.get(item.issuer);
+        issuer.map_or(&[][..], |issuer| issuer.sources.as_slice())
+    };
+    for (position, item) in items.iter().enumerate() {
+        let mut before = items.iter().take(position).flat_map(sources);
+        if let Some(shared) = before.find(|source| sources(item).contains(source)) {
+            problems.add(
+                &at.index(position),
+                format!(
+                    "its token is looked for in the same place as another's ({shared}); give the \
+                     issuer a place of its own under `from`"
                 ),
-                Some(scalar) => tests.push(test(scalar.clone())),
-            }
-        }
-        if self.equals.is_none() && self.contains.is_none() {
-            problems.add(at, "tests nothing; add `equals` or `contains`");
-        }
-        let claim = claim?;
-        Some(ClaimRule {
-            space_delimited: ClaimRule::SPACE_DELIMITED.contains(&claim.last()),
-            claim,
-            tests,
-        })
-    }
-}
-
-impl RawForward {
-    fn compile(&self, at: &Place, problems: &mut Problems) -> Forward {
-        let mut claims: Vec<(ClaimPath, String)> = Vec::new();
-        for (claim, header) in &self.claims {
-            let at = at.key("claims").key(claim);
-            let name = header_name(header, &at, problems);
-            if claims.iter().any(|(_, held)| *held == name) {
-                problems.add(&at, format!("another claim is written to `{name}` already"));
-            }
-            if let Some(path) = RawClaimPath::Text(claim.clone()).compile(&at, problems) {
-                claims.push((path, name));
-            }
-        }
-        Forward {
-            claims,
-            token: match self.token {
-                Some(RawTokenHandling::Strip) => TokenHandling::Strip,
-                Some(RawTokenHandling::Keep) | None => TokenHandling::Keep,
-            },
+            );
         }
     }
 }
 
-/// Headers that mean something to the proxy or to HTTP itself.
-const RESERVED: [&str; 15] = [
-    "authorization",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-];
-
-/// A header that the policy may set: a token of RFC 9110 §5.6.2 in lower case, of no meaning to
-/// HTTP or the proxy.
-pub(super) fn header_name(name: &str, at: &Place, problems: &mut Problems) -> String {
-    let lower = name.to_ascii_lowercase();
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if lower.is_empty() || !lower.bytes().all(legal) {
-        problems.add(
-            at,
-            format!("`{name}` is not the name of a header; write one such as `x-user-id`"),
-        );
-    } else if RESERVED.contains(&lower.as_str()) || lower.starts_with("x-envoy-") {
-        problems.add(
-            at,
-            format!("`{lower}` has a meaning of its own; write another, such as `x-user-id`"),
-        );
+/// Where anybody can get a token of an issuer, a route has to say who may call.
+fn check_callers(
+    requirement: &Requirement,
+    issuers: &[Issuer],
+    rules: &mut Vec<ClaimRule>,
+    at: &Place,
+    problems: &mut Problems,
+) {
+    for item in requirement.accepted() {
+        let Some(issuer) = issuers.get(item.issuer).filter(|own| own.open_to_anyone) else {
+            continue;
+        };
+        let has_rule_on = |names: &[&str]| {
+            issuer.claims.iter().chain(rules.iter()).any(|rule| {
+                names.contains(&rule.claim.to_string().as_str())
+                    && rule.issuer.is_none_or(|only| only == item.issuer)
+            })
+        };
+        if !has_rule_on(&["email", "sub", "azp", "hd"]) {
+            problems.add(
+                at,
+                format!(
+                    "any Google identity can get a token of `{}` for this audience, so a valid \
+                     one says nothing about who may call; add a rule under `claims` on `email`, \
+                     `sub`, `azp` or `hd`",
+                    issuer.name
+                ),
+            );
+        }
+        // An address that Google has not verified can be anybody's.
+        if has_rule_on(&["email"]) && !has_rule_on(&["email_verified"]) {
+            rules.extend(email_verified(item.issuer));
+        }
     }
-    lower
+}
+
+fn email_verified(issuer: usize) -> Option<ClaimRule> {
+    Some(ClaimRule {
+        claim: ClaimPath::of_names(vec!["email_verified".to_owned()])?,
+        tests: vec![Test::Equals(json!(true))],
+        space_delimited: false,
+        issuer: Some(issuer),
+    })
+}
+
+fn lookup(name: &str, issuers: &[Issuer], at: &Place, problems: &mut Problems) -> Option<usize> {
+    let index = issuers.iter().position(|issuer| issuer.name == name);
+    if index.is_none() {
+        let near = did_you_mean(name, issuers.iter().map(|issuer| issuer.name.as_str()));
+        let mend = if near.is_empty() {
+            "; add it there"
+        } else {
+            &near
+        };
+        problems.add(at, format!("`{name}` is not under `issuers`{mend}"));
+    }
+    index
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
+    use serde_json::Value;
 
     use super::*;
-    use crate::token::KeySource;
-    use crate::token::keyset::KeySet;
+    use crate::token::source::Source;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn issuers() -> Vec<Issuer> {
         let named = |name: &str| Issuer {
             name: name.to_owned(),
             iss: vec![format!("https://{name}.example")],
             audiences: vec!["orders".into()],
-            algorithms: Vec::new(),
-            keys: KeySource::Inline(KeySet::default()),
-            clock_skew: 0,
+            ..Issuer::default()
         };
-        vec![named("customers"), named("partners")]
+        let staff = Issuer {
+            sources: vec![Source::Cookie("staff".into())],
+            ..named("staff")
+        };
+        let google = Issuer {
+            open_to_anyone: true,
+            ..named("google")
+        };
+        let anyone = Issuer {
+            audiences: Vec::new(),
+            ..named("anyone")
+        };
+        vec![named("customers"), named("partners"), staff, google, anyone]
     }
 
     fn compile(json: Value) -> (Access, Vec<String>) {
@@ -380,6 +432,11 @@ mod tests {
         let mut problems = Problems::default();
         let access = raw.compile(&issuers(), &Place::root().key("access"), &mut problems);
         (access, problems.0.iter().map(ToString::to_string).collect())
+    }
+
+    fn printed(json: &Value) -> Value {
+        let raw: RawAccess = deserr::deserialize::<_, _, Problems>(json.clone()).unwrap();
+        serde_json::to_value(&raw).unwrap()
     }
 
     #[test]
@@ -404,21 +461,53 @@ mod tests {
                 { "claim": "email_verified", "equals": true },
                 { "claim": ["https://example.com/roles"], "contains": "admin" },
             ],
-            "forward": { "claims": { "sub": "X-User-Id" }, "token": "strip" },
+            "maxAge": "5m",
+            "forward": {
+                "claims": { "sub": "X-User-Id" },
+                "payload": { "header": "X-Endpoint-API-UserInfo", "padded": true },
+                "tokenHeader": "x-token",
+                "token": "strip",
+                "log": ["email"],
+                "clearRouteCache": true,
+            },
         });
         let (access, problems) = compile(json.clone());
         assert_eq!(problems, Vec::<String>::new());
         assert!(!access.is_public());
-        assert_eq!(access.headers_set().collect::<Vec<_>>(), ["x-user-id"]);
-        let raw: RawAccess = deserr::deserialize::<_, _, Problems>(json.clone()).unwrap();
-        assert_eq!(serde_json::to_value(&raw).unwrap(), json);
+        assert_eq!(
+            access.headers_set().collect::<Vec<_>>(),
+            ["x-user-id", "x-endpoint-api-userinfo", "x-token"]
+        );
+        assert_eq!(printed(&json), json);
+    }
+
+    #[test]
+    fn other_audiences_and_all_of_compile_and_print_back() {
+        for json in [
+            json!({ "anyOf": [{ "issuer": "anyone", "audiences": ["a"] }, "customers"] }),
+            json!({ "allOf": ["staff", "customers"], "optional": true, "preflight": false }),
+        ] {
+            let (access, problems) = compile(json.clone());
+            assert_eq!(problems, Vec::<String>::new());
+            assert_eq!(access.issuers().count(), 2);
+            assert_eq!(printed(&json), json);
+        }
     }
 
     #[test]
     fn every_mistake_is_named_with_its_place_and_its_mend() {
         let rule = |rule: Value| json!({ "anyOf": ["customers"], "claims": [rule] });
-        let header = |name: &str| json!({ "anyOf": ["customers"], "forward": { "claims": { "sub": name } } });
-        for (json, expected) in [
+        let forward = |forward: Value| json!({ "anyOf": ["customers"], "forward": forward });
+        let header = |name: &str| forward(json!({ "claims": { "sub": name } }));
+        let cases = [
+            (
+                json!({}),
+                "access: names no issuer; write `anyOf: [ISSUER]`",
+            ),
+            (
+                json!({ "anyOf": ["customers"], "allOf": ["partners"] }),
+                "access: has both `anyOf` and `allOf`",
+            ),
             (
                 json!({ "anyOf": [] }),
                 "access.anyOf: is empty, so nobody could call",
@@ -428,79 +517,103 @@ mod tests {
                 "access.anyOf[0]: `customer` is not under `issuers`, did you mean `customers`?",
             ),
             (
-                json!({ "anyOf": ["google"] }),
-                "access.anyOf[0]: `google` is not under `issuers`; add it there",
+                json!({ "anyOf": ["firebase"] }),
+                "access.anyOf[0]: `firebase` is not under `issuers`; add it there",
             ),
             (
                 json!({ "anyOf": ["customers", "customers"] }),
                 "access.anyOf[1]: `customers` is named twice",
             ),
             (
+                json!({ "allOf": ["staff", "customers", "partners"] }),
+                "access.allOf[2]: its token is looked for in the same place as another's \
+                 (header authorization with scheme Bearer)",
+            ),
+            (
+                json!({ "anyOf": ["anyone"] }),
+                "access.anyOf[0]: neither `anyone` nor this route names an audience",
+            ),
+            (
+                json!({ "anyOf": [{ "issuer": "customers", "audiences": [] }] }),
+                "access.anyOf[0].audiences: is empty",
+            ),
+            (
+                json!({ "anyOf": ["google"] }),
+                "access: any Google identity can get a token of `google`",
+            ),
+            (
+                rule(json!({ "claim": "a", "equals": 1, "issuer": "partners" })),
+                "access.claims[0].issuer: `partners` is not among the issuers",
+            ),
+            (
                 rule(json!({ "claim": "a" })),
                 "access.claims[0]: tests nothing",
             ),
             (
-                rule(json!({ "claim": "a..b", "equals": 1 })),
-                "access.claims[0].claim: is not the name of a claim",
+                json!({ "anyOf": ["customers"], "maxAge": 0 }),
+                "access.maxAge: is 0",
             ),
             (
-                rule(json!({ "claim": "a", "equals": [1] })),
-                "access.claims[0].equals: must be a string, a number, or true or false",
+                forward(json!({ "log": ["a..b"] })),
+                "access.forward.log[0]: is not the name of a claim",
             ),
             (
-                rule(json!({ "claim": "a", "contains": { "b": 1 } })),
-                "access.claims[0].contains: must be a string",
+                forward(json!({ "tokenHeader": "cookie" })),
+                "access.forward.tokenHeader: `cookie` has a meaning of its own",
             ),
             (
-                header("host"),
-                "access.forward.claims.sub: `host` has a meaning of its own",
+                forward(json!({ "tokenHeader": "x-a", "payload": { "header": "X-A" } })),
+                "access.forward.tokenHeader: something else is written to `x-a` already",
             ),
             (
-                header("Content-Length"),
-                "access.forward.claims.sub: `content-length` has",
+                forward(json!({ "claims": { "sub": "x-user", "uid": "X-User" } })),
+                "access.forward.claims.uid: something else is written to `x-user` already",
             ),
-            (
-                header("connection"),
-                "access.forward.claims.sub: `connection` has",
-            ),
-            (
-                header("authorization"),
-                "access.forward.claims.sub: `authorization` has",
-            ),
-            (
-                header("x-envoy-retry-on"),
-                "access.forward.claims.sub: `x-envoy-retry-on` has",
-            ),
-            (
-                header(":path"),
-                "access.forward.claims.sub: `:path` is not the name of a header",
-            ),
-            (
-                header("x user"),
-                "access.forward.claims.sub: `x user` is not the name of a header",
-            ),
-            (
-                header("x\r\ny"),
-                "access.forward.claims.sub: `x\r\ny` is not the name of a header",
-            ),
-            (
-                header(""),
-                "access.forward.claims.sub: `` is not the name of a header",
-            ),
-            (
-                json!({
-                    "anyOf": ["customers"],
-                    "forward": { "claims": { "sub": "x-user", "uid": "X-User" } }
-                }),
-                "access.forward.claims.uid: another claim is written to `x-user` already",
-            ),
-        ] {
+        ];
+        let reserved = [
+            "host",
+            "Content-Length",
+            "connection",
+            "authorization",
+            "x-envoy-retry-on",
+        ];
+        let reserved = reserved.map(|name| {
+            let lower = name.to_lowercase();
+            let text = format!("access.forward.claims.sub: `{lower}` has a meaning of its own");
+            (header(name), text)
+        });
+        let illegal = [":path", "x user", "x\r\ny", ""].map(|name| {
+            let text = format!("access.forward.claims.sub: `{name}` is not the name of a header");
+            (header(name), text)
+        });
+        let cases = cases.map(|(json, text)| (json, text.to_owned()));
+        for (json, expected) in cases.into_iter().chain(reserved).chain(illegal) {
             let (_, problems) = compile(json.clone());
             assert!(
-                problems.len() == 1 && problems[0].starts_with(expected),
+                problems.len() == 1 && problems[0].starts_with(&expected),
                 "{json}: {problems:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_google_identity_is_named_by_a_rule_and_its_address_verified() {
+        for claim in ["email", "sub", "azp", "hd"] {
+            let rule = json!({ "claim": claim, "equals": "x", "issuer": "google" });
+            let (_, problems) =
+                compile(json!({ "anyOf": ["google", "customers"], "claims": [rule] }));
+            assert_eq!(problems, Vec::<String>::new(), "{claim}");
+        }
+        let rules = |claims: Value| {
+            let raw = json!({ "anyOf": ["google"], "claims": claims });
+            let raw: RawRules = deserr::deserialize::<_, _, Problems>(raw).unwrap();
+            raw.compile(&issuers(), &Place::root(), &mut Problems::default())
+        };
+        let by_email = rules(json!([{ "claim": "email", "equals": "a@example.com" }]));
+        let names = by_email.claims.iter().map(|rule| rule.claim.to_string());
+        assert_eq!(names.collect::<Vec<_>>(), ["email", "email_verified"]);
+        let by_sub = rules(json!([{ "claim": "sub", "equals": "1" }]));
+        assert_eq!(by_sub.claims.len(), 1);
     }
 
     #[test]

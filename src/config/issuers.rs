@@ -1,15 +1,19 @@
 //! `issuers`: who may issue tokens, and with which keys.
 
-use deserr::{Deserr, IntoValue, Value as Raw, ValuePointerRef};
+use deserr::Deserr;
 use serde::Serialize;
-use serde_json::Value;
 
+use super::claim_rules::RawClaimRule;
+use super::forward::is_field_name;
+use super::instant::Instant;
+pub use super::jwks::RawJwks;
+use super::presets::{Known, RawPreset};
 use super::problem::{Place, Problems, did_you_mean};
-use super::remote::{RawDiscovery, RawKeyFormat};
-use super::types::{Span, wrong_kind};
+use super::types::{Span, Texts};
 use crate::token::algorithm::Algorithm;
-use crate::token::key::Secrets;
+use crate::token::issuer::Revoked;
 use crate::token::keyset::KeySet;
+use crate::token::source::{Lead, Source};
 use crate::token::{Issuer, KeySource};
 
 /// Most tolerance between clocks, in seconds.
@@ -19,163 +23,244 @@ const DEFAULT_CLOCK_SKEW: Span = Span(60);
 const DEFAULT_ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
 
 /// An issuer of tokens.
-#[derive(Clone, Debug, Deserr, Serialize)]
+#[derive(Clone, Debug, Default, Deserr, Serialize)]
 #[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", schemars(rename = "Issuer", deny_unknown_fields))]
 pub struct RawIssuer {
+    /// A kind of issuer that is known: its `iss`, keys, algorithm, where its tokens are, and rules
+    /// of its own.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<RawPreset>,
     /// The `iss` of its tokens, compared exactly: scheme, case and a slash at the end count.
-    pub issuer: String,
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The Google Cloud project, for presets that need it.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The tenants of the project whose users are meant, by `firebase.tenant`; all of them, and
+    /// users without one, where not given.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Texts>,
     /// Whom its tokens may be for. One of them has to be in the token's `aud`, compared exactly.
-    pub audiences: OneOrMany,
+    /// Where not given, each route that accepts this issuer has to say.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audiences: Option<Texts>,
+    /// The same as `audiences` with a single one.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
     /// The signature algorithms it uses; no other is accepted. `[RS256, ES256]` where not given.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithms: Option<Vec<String>>,
+    /// The `typ` of its tokens, without regard to case. Where not given: none, `JWT` or `at+jwt`.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typ: Option<Texts>,
     /// Its keys.
-    pub jwks: RawJwks,
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<RawJwks>,
     /// Tolerance between its clock and ours, at most `10m`; `60s` where not given.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew: Option<Span>,
+    /// Longest time from a token's `iat` to its `exp`, or from now if it has no `iat`.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<Span>,
+    /// Rules that every token of this issuer has to meet, whatever the route.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<RawClaimRule>,
+    /// Tokens that are not accepted any more.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<RawRevoked>,
+    /// Where its tokens are looked for; `[{ header: authorization, scheme: Bearer }]` where not
+    /// given. A request with more than one token is refused.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Vec<RawSource>>,
 }
 
-/// Where an issuer's keys are: exactly one of the ways below.
+/// Tokens that are not accepted any more.
 #[derive(Clone, Debug, Default, Deserr, Serialize)]
 #[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "cli", schemars(rename = "Jwks", deny_unknown_fields))]
-pub struct RawJwks {
-    /// The JWK set itself (RFC 7517 §5): `{ keys: [...] }`. Public keys only, except for HS*.
+#[cfg_attr(feature = "cli", schemars(rename = "Revoked", deny_unknown_fields))]
+pub struct RawRevoked {
+    /// By their `jti`.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub inline: Option<Value>,
-    /// A file with the JWK set, beside the policy; `forecourt` puts its content in place of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jti: Vec<String>,
+    /// By their `sub`.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The address at which the issuer serves its keys, fetched by the proxy: `https`, or `http` on
-    /// this machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sub: Vec<String>,
+    /// All that were issued (`iat`) before this instant, or do not say when.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uri: Option<String>,
-    /// `true`: the issuer's metadata (OpenID Connect Discovery) says where the keys are; or where
-    /// that metadata is, `{ uri, cluster }`. Its `issuer` has to be the one above.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub discovery: Option<RawDiscovery>,
-    /// With `uri` or `discovery`: the proxy's cluster that reaches the keys.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
-    /// With `discovery`: the host, or host and port, that serves the keys, where it is not the
-    /// metadata's own. Keys at any other host are refused.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keys_host: Option<String>,
-    /// With `uri` or `discovery`: `jwks`, or `x509` for an object from `kid` to certificate.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "is_default")]
-    pub format: RawKeyFormat,
-    /// Allows `http` to another machine, where the cluster or the mesh encrypts.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "is_default")]
-    pub plain_http: bool,
-    /// Longest use of fetched keys before they are fetched anew, `1s` to `1d`. Where not given, the
-    /// answer's `Cache-Control: max-age` says, up to `1d`, or it is `10m`.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_duration: Option<Span>,
-    /// How much longer fetched keys may be used while the issuer cannot be reached, at most `7d`;
-    /// `1h` where not given.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_stale: Option<Span>,
-    /// Shortest time between two fetches, `1s` to `1h`; `10s` where not given. A token with an
-    /// unknown `kid` makes the proxy fetch again, but not more often than this.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_refresh: Option<Span>,
-    /// How long one fetch may take, and a request may wait for it, `1s` to `1m`; `5s` where not
-    /// given.
-    #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_before: Option<Instant>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-/// A string, or a list of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OneOrMany(pub Vec<String>);
-
-impl Deserr<Problems> for OneOrMany {
-    fn deserialize_from_value<V: IntoValue>(
-        value: Raw<V>,
-        location: ValuePointerRef<'_>,
-    ) -> Result<Self, Problems> {
-        match value {
-            Raw::String(one) => Ok(Self(vec![one])),
-            list @ Raw::Sequence(_) => {
-                Vec::<String>::deserialize_from_value(list, location).map(Self)
-            }
-            other => Err(wrong_kind(
-                &other,
-                "a string or a list of strings",
-                location,
-            )),
-        }
-    }
-}
-
-impl Serialize for OneOrMany {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-#[cfg(feature = "cli")]
-impl schemars::JsonSchema for OneOrMany {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "OneOrMany".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "A string, or a list of strings.",
-            "oneOf": [
-                { "type": "string" },
-                { "type": "array", "items": { "type": "string" } }
-            ]
-        })
-    }
+/// One place where tokens are looked for: exactly one of `header`, `cookie` and `query`.
+#[derive(Clone, Debug, Default, Deserr, Serialize)]
+#[deserr(error = Problems, deny_unknown_fields, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "TokenSource", deny_unknown_fields))]
+pub struct RawSource {
+    /// A request header.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// The scheme before the token in the header, in any case, with spaces after it.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// The text before the token in the header, exactly.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// A cookie.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+    /// A query parameter.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
 }
 
 impl RawIssuer {
     /// Checks everything about the issuer, and makes what the request path works with.
     pub fn compile(&self, name: &str, at: &Place, problems: &mut Problems) -> Issuer {
-        if self.issuer.is_empty() {
-            problems.add(&at.key("issuer"), "is empty; write the tokens' `iss` claim");
-        }
-        check_audiences(&self.audiences, &at.key("audiences"), problems);
-        let algorithms = self.algorithms(&at.key("algorithms"), problems);
+        let known = match self.preset {
+            Some(preset) => preset.known(self, at, problems),
+            None => Known::default(),
+        };
+        self.check_preset(at, problems);
+        let algorithms = self.algorithms(&known, &at.key("algorithms"), problems);
+        let iss = self.iss(&known, at, problems);
+        let own = self.claims.iter().enumerate().filter_map(|(index, rule)| {
+            let at = at.key("claims").index(index);
+            if rule.issuer.is_some() {
+                problems.add(&at.key("issuer"), "is clear from where the rule stands");
+            }
+            rule.compile(None, &at, problems)
+        });
+        let own: Vec<_> = own.collect();
         Issuer {
             name: name.to_owned(),
-            iss: vec![self.issuer.clone()],
-            audiences: self.audiences.0.clone(),
-            keys: self.jwks.compile(&self.issuer, &algorithms, at, problems),
+            audiences: self.audiences(&known, at, problems),
+            types: self.typ.as_ref().map(|types| lower_types(&types.0)),
+            keys: self.keys(&known, &algorithms, &iss, at, problems),
+            clock_skew: self.clock_skew(&known, &at.key("clockSkew"), problems),
+            max_lifetime: self.max_lifetime(&known, &at.key("maxLifetime"), problems),
+            requires_kid: known.requires_kid,
+            requires_auth_time: known.requires_auth_time,
+            open_to_anyone: known.open_to_anyone,
+            revoked: self.revoked.clone().unwrap_or_default().compile(),
+            sources: self.sources(&known, &at.key("from"), problems),
+            claims: known.claims.into_iter().chain(own).collect(),
             algorithms,
-            clock_skew: self.clock_skew(&at.key("clockSkew"), problems),
+            iss,
         }
     }
 
-    fn algorithms(&self, at: &Place, problems: &mut Problems) -> Vec<Algorithm> {
+    /// Keys that the preset answers, and keys that only a preset asks for.
+    fn check_preset(&self, at: &Place, problems: &mut Problems) {
+        let preset = self.preset;
+        if preset.is_some_and(RawPreset::knows_issuer) && self.issuer.is_some() {
+            problems.add(&at.key("issuer"), "is known to the preset; leave it out");
+        }
+        if preset.is_some_and(RawPreset::knows_issuer) && self.algorithms.is_some() {
+            problems.add(
+                &at.key("algorithms"),
+                "are known to the preset; leave them out",
+            );
+        }
+        let has_project = preset.is_some_and(RawPreset::knows_audience);
+        for (name, given) in [
+            ("project", self.project.is_some()),
+            ("tenants", self.tenants.is_some()),
+        ] {
+            if given && !has_project {
+                problems.add(
+                    &at.key(name),
+                    "is of use only with `preset: identity-platform` or `firebase-session`",
+                );
+            }
+        }
+        if self
+            .tenants
+            .as_ref()
+            .is_some_and(|tenants| tenants.0.is_empty())
+        {
+            problems.add(&at.key("tenants"), "is empty, so that no user would do");
+        }
+    }
+
+    fn iss(&self, known: &Known, at: &Place, problems: &mut Problems) -> Vec<String> {
+        if !known.iss.is_empty() {
+            return known.iss.clone();
+        }
+        match &self.issuer {
+            Some(issuer) if !issuer.is_empty() => vec![issuer.clone()],
+            Some(_) => {
+                problems.add(&at.key("issuer"), "is empty; write the tokens' `iss` claim");
+                Vec::new()
+            }
+            None => {
+                problems.add(at, "`issuer` is missing; write the tokens' `iss` claim");
+                Vec::new()
+            }
+        }
+    }
+
+    fn audiences(&self, known: &Known, at: &Place, problems: &mut Problems) -> Vec<String> {
+        let (place, list) = match (&self.audiences, &self.audience) {
+            (Some(list), Some(_)) => {
+                problems.add(
+                    &at.key("audience"),
+                    "stands beside `audiences`; put it in there",
+                );
+                return list.0.clone();
+            }
+            (Some(list), None) => (at.key("audiences"), list.0.clone()),
+            (None, Some(one)) => (at.key("audience"), vec![one.clone()]),
+            (None, None) => return known.audiences.clone(),
+        };
+        if !known.audiences.is_empty() {
+            problems.add(
+                &place,
+                "is known to the preset: it is the project; leave it out",
+            );
+        }
+        check_audiences(&list, &place, problems);
+        for audience in &list {
+            if let Some(preset) = self.preset {
+                preset.check_audience(audience, &place, problems);
+            }
+        }
+        list
+    }
+
+    fn algorithms(&self, known: &Known, at: &Place, problems: &mut Problems) -> Vec<Algorithm> {
         let Some(names) = &self.algorithms else {
-            return DEFAULT_ALGORITHMS.to_vec();
+            return match known.algorithms.as_slice() {
+                [] => DEFAULT_ALGORITHMS.to_vec(),
+                known => known.to_vec(),
+            };
         };
         if names.is_empty() {
             problems.add(at, "is empty; name the algorithms, for example `[RS256]`");
@@ -198,8 +283,41 @@ impl RawIssuer {
         algorithms
     }
 
-    fn clock_skew(&self, at: &Place, problems: &mut Problems) -> u64 {
-        let skew = self.clock_skew.unwrap_or(DEFAULT_CLOCK_SKEW);
+    fn keys(
+        &self,
+        known: &Known,
+        algorithms: &[Algorithm],
+        iss: &[String],
+        at: &Place,
+        problems: &mut Problems,
+    ) -> KeySource {
+        let iss = iss.first().map_or("", String::as_str);
+        let place = at.key("jwks");
+        let own = self.jwks.clone().unwrap_or_default();
+        match &known.keys {
+            Some(known) if !own.names_keys() => {
+                let jwks = known.with_bounds_of(own);
+                jwks.compile(iss, algorithms, &place, problems)
+            }
+            // Without an issuer there is nothing to discover, which has been said already.
+            None if self.jwks.is_none() && self.preset.is_some() => {
+                KeySource::Inline(KeySet::default())
+            }
+            None if self.jwks.is_none() => {
+                problems.add(
+                    at,
+                    "`jwks` is missing; write where the issuer's keys are, for example \
+                     `jwks: { uri: https://issuer.example/jwks.json, cluster: CLUSTER }`",
+                );
+                KeySource::Inline(KeySet::default())
+            }
+            _ => own.compile(iss, algorithms, &place, problems),
+        }
+    }
+
+    fn clock_skew(&self, known: &Known, at: &Place, problems: &mut Problems) -> u64 {
+        let default = known.clock_skew.map_or(DEFAULT_CLOCK_SKEW, Span);
+        let skew = self.clock_skew.unwrap_or(default);
         if skew > MAX_CLOCK_SKEW {
             problems.add(
                 at,
@@ -208,21 +326,133 @@ impl RawIssuer {
         }
         skew.0
     }
+
+    fn max_lifetime(&self, known: &Known, at: &Place, problems: &mut Problems) -> Option<u64> {
+        if self.max_lifetime == Some(Span(0)) {
+            problems.add(at, "is 0, so that no token would do");
+        }
+        self.max_lifetime.map(|span| span.0).or(known.max_lifetime)
+    }
+
+    fn sources(&self, known: &Known, at: &Place, problems: &mut Problems) -> Vec<Source> {
+        let Some(places) = &self.from else {
+            return match known.sources.as_slice() {
+                [] => vec![Source::bearer()],
+                known => known.to_vec(),
+            };
+        };
+        if places.is_empty() {
+            problems.add(at, "is empty, so that no token would be found");
+        }
+        let mut sources = Vec::new();
+        for (index, place) in places.iter().enumerate() {
+            let at = at.index(index);
+            let Some(source) = place.compile(&at, problems) else {
+                continue;
+            };
+            if sources.contains(&source) {
+                problems.add(&at, "is there twice");
+            }
+            sources.push(source);
+        }
+        sources
+    }
+}
+
+impl RawRevoked {
+    fn compile(self) -> Revoked {
+        Revoked {
+            jti: self.jti.into_iter().collect(),
+            sub: self.sub.into_iter().collect(),
+            issued_before: self.issued_before.map(|instant| instant.0),
+        }
+    }
+}
+
+impl RawSource {
+    fn compile(&self, at: &Place, problems: &mut Problems) -> Option<Source> {
+        if self.header.is_none() && (self.scheme.is_some() || self.prefix.is_some()) {
+            problems.add(
+                at,
+                "has a `scheme` or `prefix`, which only a `header` can have",
+            );
+        }
+        let named = |name: &str| is_field_name(name);
+        let (key, name, source) = match (&self.header, &self.cookie, &self.query) {
+            (Some(name), None, None) => {
+                let source = Source::Header {
+                    name: name.to_ascii_lowercase(),
+                    lead: self.lead(at, problems),
+                };
+                ("header", name, source)
+            }
+            (None, Some(name), None) => ("cookie", name, Source::Cookie(name.clone())),
+            (None, None, Some(name)) => {
+                if name.is_empty() {
+                    problems.add(&at.key("query"), "is empty; write the parameter's name");
+                }
+                return Some(Source::Query(name.clone()));
+            }
+            _ => {
+                problems.add(at, "needs exactly one of `header`, `cookie` and `query`");
+                return None;
+            }
+        };
+        if !named(name) {
+            problems.add(&at.key(key), format!("`{name}` is not the name of a {key}"));
+        }
+        Some(source)
+    }
+
+    fn lead(&self, at: &Place, problems: &mut Problems) -> Lead {
+        match (&self.scheme, &self.prefix) {
+            (None, None) => Lead::Nothing,
+            (Some(scheme), None) => {
+                if !is_field_name(scheme) {
+                    problems.add(
+                        &at.key("scheme"),
+                        format!("`{scheme}` is not a scheme; write one such as `Bearer`"),
+                    );
+                }
+                Lead::Scheme(scheme.clone())
+            }
+            (None, Some(prefix)) => {
+                if prefix.is_empty() {
+                    problems.add(&at.key("prefix"), "is empty; leave it out");
+                }
+                Lead::Prefix(prefix.clone())
+            }
+            (Some(_), Some(_)) => {
+                problems.add(at, "has both `scheme` and `prefix`; keep one");
+                Lead::Nothing
+            }
+        }
+    }
 }
 
 /// Audiences as both issuers and routes name them.
-pub(super) fn check_audiences(audiences: &OneOrMany, at: &Place, problems: &mut Problems) {
-    if audiences.0.is_empty() {
+pub(super) fn check_audiences(audiences: &[String], at: &Place, problems: &mut Problems) {
+    if audiences.is_empty() {
         problems.add(
             at,
             "is empty; name whom the tokens have to be for, or any token of the issuer passes",
         );
     }
-    for (index, audience) in audiences.0.iter().enumerate() {
+    for (index, audience) in audiences.iter().enumerate() {
         if audience.is_empty() {
             problems.add(&at.index(index), "is empty; write an audience");
         }
     }
+}
+
+/// RFC 7515 §4.1.9: media types, of which `application/` may be left out.
+fn lower_types(types: &[String]) -> Vec<String> {
+    let types = types.iter().map(|typ| typ.to_ascii_lowercase());
+    let short = |typ: String| {
+        typ.strip_prefix("application/")
+            .map_or(typ.clone(), str::to_owned)
+    };
+    types.map(short).collect()
 }
 
 fn unknown_algorithm(name: &str) -> String {
@@ -242,297 +472,5 @@ fn unknown_algorithm(name: &str) -> String {
     }
 }
 
-impl RawJwks {
-    fn compile(
-        &self,
-        issuer: &str,
-        algorithms: &[Algorithm],
-        at: &Place,
-        problems: &mut Problems,
-    ) -> KeySource {
-        let at = at.key("jwks");
-        let held = self.inline.is_some() || self.file.is_some();
-        if self.is_remote() && held {
-            problems.add(
-                &at,
-                "has keys of its own and a place to fetch them; keep one",
-            );
-        } else if self.is_remote() {
-            let remote = self.compile_remote(issuer, algorithms, &at, problems);
-            return remote.map_or(KeySource::Inline(KeySet::default()), |remote| {
-                KeySource::Remote(Box::new(remote))
-            });
-        }
-        let keys = match (&self.inline, &self.file) {
-            (Some(inline), None) => inline_keys(inline, algorithms, &at.key("inline"), problems),
-            (None, Some(file)) => {
-                problems.add(
-                    &at.key("file"),
-                    format!(
-                        "the proxy reads no files: let `forecourt` put the content of `{file}` \
-                         in, or write the keys under `inline`"
-                    ),
-                );
-                KeySet::default()
-            }
-            (Some(_), Some(_)) => {
-                problems.add(&at, "has both `inline` and `file`; keep one");
-                KeySet::default()
-            }
-            (None, None) => {
-                problems.add(
-                    &at,
-                    "has no keys; write `uri` and `cluster`, `discovery: true` and `cluster`, \
-                     `inline: { keys: [...] }` or `file: PATH`",
-                );
-                KeySet::default()
-            }
-        };
-        KeySource::Inline(keys)
-    }
-}
-
-fn inline_keys(
-    set: &Value,
-    algorithms: &[Algorithm],
-    at: &Place,
-    problems: &mut Problems,
-) -> KeySet {
-    let secrets = if algorithms.iter().any(|algorithm| algorithm.is_symmetric()) {
-        Secrets::Allowed
-    } else {
-        Secrets::Refused
-    };
-    let Value::Object(members) = set else {
-        problems.add(at, "is not a JWK set: write `{ keys: [...] }`");
-        return KeySet::default();
-    };
-    let keys = match KeySet::from_object(members, secrets) {
-        Ok(keys) => keys,
-        Err(flaw) => {
-            problems.add(at, flaw.to_string());
-            return KeySet::default();
-        }
-    };
-    let list = at.key("keys");
-    for dropped in keys.dropped() {
-        problems.add(
-            &list.index(dropped.index),
-            format!("this key cannot be used: {}", dropped.flaw),
-        );
-    }
-    if keys.is_empty() && keys.dropped().is_empty() {
-        problems.add(&list, "is empty; without a key no token can be checked");
-    }
-    if !algorithms.is_empty() {
-        check_use(&keys, algorithms, &list, problems);
-    }
-    keys
-}
-
-/// Every key has a use, and no two could be meant by the same token.
-fn check_use(keys: &KeySet, algorithms: &[Algorithm], at: &Place, problems: &mut Problems) {
-    for key in keys.keys() {
-        let label = key.kid().unwrap_or("(no kid)");
-        if !algorithms.iter().any(|algorithm| key.fits(*algorithm)) {
-            let names: Vec<_> = algorithms.iter().map(|alg| alg.as_str()).collect();
-            problems.add(
-                at,
-                format!(
-                    "the key `{label}` fits none of the issuer's algorithms ({}); name its own \
-                     under `algorithms`, or leave the key out",
-                    names.join(", ")
-                ),
-            );
-        }
-        let rivals = |algorithm: &Algorithm| {
-            let same_kid = keys.keys().filter(|other| other.kid() == key.kid());
-            same_kid.filter(|other| other.fits(*algorithm)).count() > 1 && key.fits(*algorithm)
-        };
-        if let Some(algorithm) = algorithms.iter().copied().find(rivals) {
-            problems.add(
-                at,
-                format!(
-                    "several keys with the `kid` `{label}` fit {algorithm}; give each its own, \
-                     or no token can say which it means"
-                ),
-            );
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-    use crate::token::mint::SigningKey;
-
-    fn compile(json: Value) -> (Issuer, Vec<String>) {
-        let raw: RawIssuer = deserr::deserialize::<_, _, Problems>(json).unwrap();
-        let mut problems = Problems::default();
-        let at = Place::root().key("issuers").key("shop");
-        let issuer = raw.compile("shop", &at, &mut problems);
-        (issuer, problems.0.iter().map(ToString::to_string).collect())
-    }
-
-    fn problems_with(changes: Value) -> Vec<String> {
-        let mut json = good();
-        for (name, value) in changes.as_object().unwrap() {
-            json[name] = value.clone();
-        }
-        compile(json).1
-    }
-
-    fn key(algorithm: Algorithm, kid: &str) -> Value {
-        SigningKey::generate(algorithm).unwrap().public_jwk(kid)
-    }
-
-    fn good() -> Value {
-        json!({
-            "issuer": "https://issuer.example/",
-            "audiences": "orders",
-            "jwks": { "inline": { "keys": [key(Algorithm::Es256, "a")] } }
-        })
-    }
-
-    #[test]
-    fn an_issuer_compiles_with_safe_defaults() {
-        let (issuer, problems) = compile(good());
-        assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(issuer.name, "shop");
-        assert_eq!(issuer.iss, ["https://issuer.example/"]);
-        assert_eq!(issuer.audiences, ["orders"]);
-        assert_eq!(issuer.algorithms, [Algorithm::Rs256, Algorithm::Es256]);
-        assert_eq!(issuer.clock_skew, 60);
-        let KeySource::Inline(keys) = issuer.keys else {
-            panic!()
-        };
-        assert_eq!(keys.keys().count(), 1);
-    }
-
-    #[test]
-    fn every_mistake_is_named_with_its_place_and_its_mend() {
-        let rsa = key(Algorithm::Rs256, "r");
-        let cases = [
-            (json!({ "issuer": "" }), "issuers.shop.issuer: is empty"),
-            (
-                json!({ "audiences": [] }),
-                "issuers.shop.audiences: is empty; name whom",
-            ),
-            (
-                json!({ "audiences": ["a", ""] }),
-                "issuers.shop.audiences[1]: is empty",
-            ),
-            (
-                json!({ "algorithms": [] }),
-                "issuers.shop.algorithms: is empty; name the algorithms",
-            ),
-            (
-                json!({ "algorithms": ["ES256", "none"] }),
-                "issuers.shop.algorithms[1]: `none` means no signature",
-            ),
-            (
-                json!({ "algorithms": ["es256"] }),
-                "issuers.shop.algorithms[0]: `es256` is not a signature algorithm, did you mean `ES256`?",
-            ),
-            (
-                json!({ "algorithms": ["HS256", "ES256"] }),
-                "issuers.shop.algorithms: mixes HS* with public-key algorithms",
-            ),
-            (
-                json!({ "algorithms": ["HS256"] }),
-                "issuers.shop.jwks.inline.keys: the key `a` fits none of the issuer's algorithms (HS256)",
-            ),
-            (
-                json!({ "clockSkew": "1h" }),
-                "issuers.shop.clockSkew: is 1h; at most 10m",
-            ),
-            (
-                json!({ "jwks": {} }),
-                "issuers.shop.jwks: has no keys; write `uri` and `cluster`",
-            ),
-            (
-                json!({ "jwks": { "file": "keys.json" } }),
-                "issuers.shop.jwks.file: the proxy reads no files",
-            ),
-            (
-                json!({ "jwks": { "inline": { "keys": [] } } }),
-                "issuers.shop.jwks.inline.keys: is empty",
-            ),
-            (
-                json!({ "jwks": { "inline": [] } }),
-                "issuers.shop.jwks.inline: is not a JWK set",
-            ),
-            (
-                json!({ "jwks": { "inline": {} } }),
-                "issuers.shop.jwks.inline: is not a JWK set",
-            ),
-            (
-                json!({ "jwks": { "inline": { "keys": [rsa, { "kty": "oct", "k": "AAAA" }] } } }),
-                "issuers.shop.jwks.inline: mixes public keys and shared secrets",
-            ),
-        ];
-        for (changes, expected) in cases {
-            let problems = problems_with(changes.clone());
-            assert!(
-                problems.len() == 1 && problems[0].starts_with(expected),
-                "{changes}: {problems:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn unusable_inline_keys_are_errors_not_warnings() {
-        let private = SigningKey::generate(Algorithm::Es256)
-            .unwrap()
-            .private_jwk();
-        for (jwk, expected) in [
-            (
-                private,
-                "keys[0]: this key cannot be used: it holds private material",
-            ),
-            (
-                json!({ "kty": "oct", "k": "AAAA" }),
-                "it is a shared secret among public keys",
-            ),
-            (
-                json!({ "kty": "XYZ" }),
-                "`kty` is not one that Forecourt supports",
-            ),
-            (json!({}), "`kty` is missing or malformed"),
-        ] {
-            let problems = problems_with(json!({ "jwks": { "inline": { "keys": [jwk] } } }));
-            assert!(
-                problems.len() == 1 && problems[0].contains(expected),
-                "{problems:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn two_keys_that_one_token_could_mean_are_an_error() {
-        let keys = [key(Algorithm::Es256, "a"), key(Algorithm::Es256, "a")];
-        let problems = problems_with(json!({ "jwks": { "inline": { "keys": keys } } }));
-        assert!(
-            problems[0].contains("several keys with the `kid` `a` fit ES256"),
-            "{problems:?}"
-        );
-        let keys = [key(Algorithm::Es256, "a"), key(Algorithm::Es256, "b")];
-        let problems = problems_with(json!({ "jwks": { "inline": { "keys": keys } } }));
-        assert_eq!(problems, Vec::<String>::new());
-    }
-
-    #[test]
-    fn hmac_needs_to_be_named_and_a_long_secret() {
-        let secret = |algorithm| json!({ "inline": { "keys": [key(algorithm, "s")] } });
-        let changes = json!({ "algorithms": ["HS256"], "jwks": secret(Algorithm::Hs256) });
-        assert_eq!(problems_with(changes), Vec::<String>::new());
-        let changes = json!({ "algorithms": ["HS512"], "jwks": secret(Algorithm::Hs256) });
-        assert_eq!(problems_with(changes).len(), 1);
-        let changes = json!({ "jwks": secret(Algorithm::Hs256) });
-        assert_eq!(problems_with(changes).len(), 1);
-    }
-}
+mod tests;

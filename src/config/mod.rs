@@ -5,7 +5,12 @@
 
 pub mod access;
 pub mod cache;
+pub mod claim_rules;
+pub mod forward;
+pub mod instant;
 pub mod issuers;
+pub mod jwks;
+pub mod presets;
 pub mod problem;
 pub mod remote;
 pub mod request;

@@ -1,13 +1,13 @@
 //! Who may call a route.
 
-use super::challenge;
-use super::claims::{Claims, ClaimsFlaw};
+use super::authenticate::{Candidate, Stop, Verified, authenticate};
+use super::cache::Cache;
+use super::challenge::{self, Wanted};
 use super::crypto::Crypto;
-use super::forward::{Forward, NotPlain, TokenHandling};
-use super::issuer::{self, Issuer, KeySource, KeyState, Keys};
-use super::jws::{Compact, JwsFlaw};
+use super::forward::{Forward, NotPlain};
+use super::issuer::{Issuer, Keys};
 use super::rule::ClaimRule;
-use super::source::{self, Found};
+use super::source::{Found, Source};
 use crate::head::{Edit, RequestHead};
 use crate::reply::{Code, Refusal};
 use crate::time::UnixTime;
@@ -22,12 +22,53 @@ pub struct Access {
 /// What a token has to be for a route that is not public.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// The issuers whose tokens are accepted, as indexes into the policy's list.
-    pub any_of: Vec<usize>,
+    /// Whose tokens are asked for.
+    pub requirement: Requirement,
+    /// A request without any token passes, as nobody's. One with a bad token never does.
+    pub optional: bool,
+    /// CORS preflight requests (Fetch §3.2.3), which never carry a token, pass.
+    pub preflight: bool,
     /// Rules on the token's claims, all of which have to be met.
     pub claims: Vec<ClaimRule>,
+    /// Longest time since the user signed in, in seconds (`auth_time`, RFC 9470 §3).
+    pub max_age: Option<u64>,
     /// What is handed on to the service.
     pub forward: Forward,
+}
+
+/// Whose tokens are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// One token, of any of these.
+    AnyOf(Vec<Accepted>),
+    /// One token of each. The first says who is calling: claim rules without an issuer and what is
+    /// handed on go by it.
+    AllOf(Vec<Accepted>),
+}
+
+impl Default for Requirement {
+    /// Nobody's: no token is accepted.
+    fn default() -> Self {
+        Self::AnyOf(Vec::new())
+    }
+}
+
+/// An issuer whose tokens are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its index in the policy's list.
+    pub issuer: usize,
+    /// Whom its tokens have to be for on this route; its own audiences where not given.
+    pub audiences: Option<Vec<String>>,
+}
+
+impl Requirement {
+    /// Every issuer named.
+    pub fn accepted(&self) -> &[Accepted] {
+        match self {
+            Self::AnyOf(items) | Self::AllOf(items) => items,
+        }
+    }
 }
 
 /// What a check needs besides the request.
@@ -39,12 +80,14 @@ pub struct Env<'a> {
     pub keys: &'a dyn Keys,
     /// Checks signatures.
     pub crypto: &'a dyn Crypto,
+    /// Tokens whose signature has been verified before.
+    pub cache: Option<&'a Cache>,
 }
 
 /// What came of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The route is public: nobody was identified.
+    /// The route asks for no token, or the request has none and needs none: nobody was identified.
     Anonymous,
     /// The token is good.
     Granted(Granted),
@@ -55,26 +98,18 @@ pub enum Outcome {
 }
 
 /// A verified caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
-    /// What to change in the request's head, for the service to see.
+    /// What to change in the request's head, for the service to see. May set `:path`.
     pub edits: Vec<Edit>,
     /// The policy's name for the issuer.
     pub issuer: String,
     /// `sub`.
     pub subject: Option<String>,
-}
-
-/// A check that ended before the token was accepted.
-enum Stop {
-    Refused(Refusal),
-    AwaitKeys(usize),
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
+    /// Claims for access logs and later filters, by the policy's names.
+    pub logged: Vec<(String, String)>,
+    /// Whether Envoy is to choose the route again once the head is edited.
+    pub clear_route_cache: bool,
 }
 
 impl Access {
@@ -101,6 +136,13 @@ impl Access {
         self.rules.iter().flat_map(|rules| rules.forward.headers())
     }
 
+    /// The indexes of the issuers whose tokens this accepts.
+    pub fn issuers(&self) -> impl Iterator<Item = usize> {
+        let accepted = self.rules.iter();
+        let accepted = accepted.flat_map(|rules| rules.requirement.accepted());
+        accepted.map(|item| item.issuer)
+    }
+
     /// Decides on a request.
     pub fn check(
         &self,
@@ -114,11 +156,11 @@ impl Access {
             return Outcome::Anonymous;
         };
         match rules.check(issuers, head, env, trace) {
-            Ok(granted) => Outcome::Granted(granted),
+            Ok(Some(granted)) => Outcome::Granted(granted),
+            Ok(None) => Outcome::Anonymous,
             Err(Stop::AwaitKeys(issuer)) => Outcome::AwaitKeys(vec![issuer]),
             Err(Stop::Refused(mut refusal)) => {
-                let scope = rules.wanted_scope(&refusal);
-                challenge::add(&mut refusal, scope.as_deref());
+                challenge::add(&mut refusal, &rules.wanted());
                 Outcome::Refused(refusal)
             }
         }
@@ -132,65 +174,129 @@ impl Rules {
         head: &RequestHead,
         env: &Env<'_>,
         trace: &mut Trace,
-    ) -> Result<Granted, Stop> {
-        let token = find(head, trace)?;
-        let token = Compact::parse(token).map_err(refuse_jws)?;
-        let claims = Claims::parse(&token.payload).map_err(refuse_claims)?;
-        let issuer = self.authenticate(&token, &claims, issuers, env, trace)?;
-        self.authorize(&claims, trace)?;
-        Ok(Granted {
-            edits: self.edits(&claims)?,
-            issuer: issuer.name.clone(),
-            subject: claims.text("sub").map(str::to_owned),
-        })
+    ) -> Result<Option<Granted>, Stop> {
+        if self.preflight && is_preflight(head) {
+            trace.note("access", || "a CORS preflight passes".to_owned());
+            return Ok(None);
+        }
+        let verified = match &self.requirement {
+            Requirement::AnyOf(items) => {
+                let one = self.verify_one(items, issuers, head, env, trace)?;
+                one.into_iter().collect()
+            }
+            Requirement::AllOf(items) => self.verify_each(items, issuers, head, env, trace)?,
+        };
+        let Some(caller) = verified.first() else {
+            trace.note("access", || "no token, and none is needed".to_owned());
+            return Ok(None);
+        };
+        self.check_age(caller, env.now)?;
+        for (position, token) in verified.iter().enumerate() {
+            self.authorize(token, position == 0, trace)?;
+        }
+        Ok(Some(self.grant(caller, &verified, head)?))
     }
 
-    /// Who issued the token. Issuers may share an `iss`, for instance with different audiences: the
-    /// first that accepts the token counts, and if none does, the first refusal.
-    fn authenticate<'i>(
+    /// The one token among all the places where one of the issuers' tokens may be.
+    fn verify_one<'a>(
         &self,
-        token: &Compact<'_>,
-        claims: &Claims,
-        issuers: &'i [Issuer],
+        items: &[Accepted],
+        issuers: &'a [Issuer],
+        head: &'a RequestHead,
         env: &Env<'_>,
         trace: &mut Trace,
-    ) -> Result<&'i Issuer, Stop> {
-        let iss = claims.text("iss");
-        let mut first_stop = None;
-        for index in &self.any_of {
-            let Some(issuer) = issuers.get(*index) else {
-                continue;
-            };
-            if !iss.is_some_and(|iss| issuer.is_called(iss)) {
-                continue;
-            }
-            match accept(*index, issuer, token, claims, env, trace) {
-                Ok(()) => return Ok(issuer),
-                Err(stop) => first_stop = first_stop.or(Some(stop)),
+    ) -> Result<Option<Verified<'a>>, Stop> {
+        let mut sources: Vec<&Source> = Vec::new();
+        for source in items.iter().flat_map(|item| sources_of(item, issuers)) {
+            if !sources.contains(&source) {
+                sources.push(source);
             }
         }
-        Err(first_stop.unwrap_or_else(|| {
-            trace.note("token", || {
-                "its iss is none that this route accepts".to_owned()
-            });
-            let detail = "The token's issuer is not accepted here.";
-            Refusal::new(Code::IssuerUnknown, detail).into()
-        }))
+        let Some(candidate) = find(&sources, head, trace)? else {
+            return self.missing(&sources).map(|()| None);
+        };
+        let accepted: Vec<_> = items
+            .iter()
+            .filter(|item| sources_of(item, issuers).contains(candidate.source))
+            .collect();
+        authenticate(candidate, &accepted, issuers, env, trace).map(Some)
     }
 
-    fn authorize(&self, claims: &Claims, trace: &mut Trace) -> Result<(), Refusal> {
-        for rule in &self.claims {
-            let broken = rule.broken_by(claims);
+    /// One token of each issuer; with `optional`, all or none.
+    fn verify_each<'a>(
+        &self,
+        items: &[Accepted],
+        issuers: &'a [Issuer],
+        head: &'a RequestHead,
+        env: &Env<'_>,
+        trace: &mut Trace,
+    ) -> Result<Vec<Verified<'a>>, Stop> {
+        let mut candidates = Vec::new();
+        for item in items {
+            let sources: Vec<_> = sources_of(item, issuers).iter().collect();
+            candidates.push((item, find(&sources, head, trace)?, sources));
+        }
+        let none_at_all = candidates.iter().all(|(_, found, _)| found.is_none());
+        let mut verified = Vec::new();
+        for (item, candidate, sources) in candidates {
+            match candidate {
+                Some(candidate) => {
+                    verified.push(authenticate(candidate, &[item], issuers, env, trace)?);
+                }
+                None if none_at_all => self.missing(&sources)?,
+                None => return Err(missing(&sources).into()),
+            }
+        }
+        Ok(verified)
+    }
+
+    fn missing(&self, sources: &[&Source]) -> Result<(), Stop> {
+        if self.optional {
+            Ok(())
+        } else {
+            Err(missing(sources).into())
+        }
+    }
+
+    fn check_age(&self, caller: &Verified<'_>, now: UnixTime) -> Result<(), Refusal> {
+        let Some(max_age) = self.max_age else {
+            return Ok(());
+        };
+        let skew = caller.issuer.clock_skew;
+        let recent = caller.parsed.claims.date("auth_time").is_some_and(|time| {
+            time <= now.saturating_add(skew)
+                && now <= time.saturating_add(max_age).saturating_add(skew)
+        });
+        if recent {
+            return Ok(());
+        }
+        let detail = "This route asks for a more recent sign-in.";
+        Err(Refusal::new(Code::AuthenticationTooOld, detail))
+    }
+
+    /// Holds the rules of the token's issuer, and those of the route, against its claims.
+    fn authorize(
+        &self,
+        token: &Verified<'_>,
+        is_caller: bool,
+        trace: &mut Trace,
+    ) -> Result<(), Refusal> {
+        let own = self.claims.iter().filter(|rule| match rule.issuer {
+            Some(issuer) => issuer == token.index,
+            None => is_caller,
+        });
+        for rule in token.issuer.claims.iter().chain(own) {
+            let broken = rule.broken_by(&token.parsed.claims);
             let shows_values = trace.shows_values();
             trace.note("access", || {
-                let found = match claims.at(&rule.claim) {
+                let found = match token.parsed.claims.at(&rule.claim) {
                     Some(value) if shows_values => format!("; it is {value}"),
                     Some(_) => String::new(),
                     None => "; it is absent".to_owned(),
                 };
                 match broken {
-                    None => format!("claim `{}` meets its rule", rule.claim),
-                    Some(test) => format!("claim `{}` does not meet: {test}{found}", rule.claim),
+                    None => format!("claim {} meets its rule", rule.claim),
+                    Some(test) => format!("claim {} does not meet: {test}{found}", rule.claim),
                 }
             });
             if broken.is_some() {
@@ -206,152 +312,107 @@ impl Rules {
         Ok(())
     }
 
-    fn edits(&self, claims: &Claims) -> Result<Vec<Edit>, Refusal> {
-        let mut edits = self.forward.edits(claims).map_err(|NotPlain(claim)| {
+    fn grant(
+        &self,
+        caller: &Verified<'_>,
+        verified: &[Verified<'_>],
+        head: &RequestHead,
+    ) -> Result<Granted, Refusal> {
+        let claims = &caller.parsed.claims;
+        let edits = self.forward.edits(&caller.candidate.token, claims);
+        let mut edits = edits.map_err(|NotPlain(claim)| {
             Refusal::new(
                 Code::ClaimMismatch,
                 format!("The token's claim {claim} cannot be handed on as a header."),
             )
         })?;
-        if self.forward.token == TokenHandling::Strip {
-            edits.push(Edit::Remove("authorization".to_owned()));
-        }
-        Ok(edits)
+        edits.extend(self.strip(verified, head));
+        Ok(Granted {
+            edits,
+            issuer: caller.issuer.name.clone(),
+            subject: claims.text("sub").map(str::to_owned),
+            logged: self.forward.logged(claims),
+            clear_route_cache: self.forward.clear_route_cache,
+        })
     }
 
-    /// Every scope that the route's rules ask for, when a rule was not met.
-    fn wanted_scope(&self, refusal: &Refusal) -> Option<String> {
-        if refusal.code != Code::ClaimMismatch {
-            return None;
+    /// The edits that take the tokens out. Each starts from what the one before has left, since two
+    /// tokens may sit in one field.
+    fn strip(&self, verified: &[Verified<'_>], head: &RequestHead) -> Vec<Edit> {
+        let sources = verified.iter().map(|token| token.candidate.source);
+        let mut stripped: Vec<&Source> = sources
+            .filter(|source| self.forward.strips(source))
+            .collect();
+        let Some(last) = stripped.pop() else {
+            return Vec::new();
+        };
+        if stripped.is_empty() {
+            return vec![last.strip(head)];
         }
+        let mut rest = head.clone();
+        let mut edits = Vec::new();
+        for source in stripped.into_iter().chain([last]) {
+            let edit = source.strip(&rest);
+            rest.headers.apply(std::slice::from_ref(&edit));
+            edits.push(edit);
+        }
+        edits
+    }
+
+    /// What a challenge tells the client that it needs.
+    fn wanted(&self) -> Wanted {
         let scopes: Vec<_> = self.claims.iter().filter_map(ClaimRule::scope).collect();
-        (!scopes.is_empty()).then(|| scopes.join(" "))
-    }
-}
-
-fn find<'a>(head: &'a RequestHead, trace: &mut Trace) -> Result<&'a [u8], Refusal> {
-    match source::bearer(head) {
-        Found::Token(token) => {
-            trace.note("token", || {
-                format!("found in Authorization: Bearer, {} bytes", token.len())
-            });
-            Ok(token)
-        }
-        Found::Nothing => {
-            trace.note("token", || "no Authorization: Bearer".to_owned());
-            Err(Refusal::new(
-                Code::TokenMissing,
-                "This route asks for a token in Authorization: Bearer.",
-            ))
-        }
-        Found::Several => {
-            trace.note("token", || "Authorization is repeated".to_owned());
-            Err(Refusal::new(
-                Code::TokenAmbiguous,
-                "The request carries more than one Authorization field.",
-            ))
+        Wanted {
+            scope: (!scopes.is_empty()).then(|| scopes.join(" ")),
+            max_age: self.max_age,
         }
     }
 }
 
-/// Whether one issuer accepts a token that bears its name.
-fn accept(
-    index: usize,
-    issuer: &Issuer,
-    token: &Compact<'_>,
-    claims: &Claims,
-    env: &Env<'_>,
+fn sources_of<'a>(item: &Accepted, issuers: &'a [Issuer]) -> &'a [Source] {
+    issuers
+        .get(item.issuer)
+        .map_or(&[], |issuer| issuer.sources.as_slice())
+}
+
+/// The only token in any of the places.
+fn find<'a>(
+    sources: &[&'a Source],
+    head: &'a RequestHead,
     trace: &mut Trace,
-) -> Result<(), Stop> {
-    let accepted = accept_unrecorded(index, issuer, token, claims, env);
-    trace.note("token", || match &accepted {
-        Ok(()) => format!("issuer {} accepts it", issuer.name),
-        Err(Stop::AwaitKeys(_)) => format!("the keys of issuer {} have to come first", issuer.name),
-        Err(Stop::Refused(refusal)) => {
-            format!(
-                "issuer {} refuses it: {}",
-                issuer.name,
-                refusal.code.as_str()
-            )
-        }
-    });
-    accepted
-}
-
-fn accept_unrecorded(
-    index: usize,
-    issuer: &Issuer,
-    token: &Compact<'_>,
-    claims: &Claims,
-    env: &Env<'_>,
-) -> Result<(), Stop> {
-    let algorithm = issuer.check_claims(token, claims, &issuer.audiences, env.now)?;
-    let (keys, refreshable) = match &issuer.keys {
-        KeySource::Inline(keys) => (keys, false),
-        KeySource::Remote(_) => match env.keys.lookup(index) {
-            KeyState::Ready(keys) => (keys, true),
-            KeyState::Pending => return Err(Stop::AwaitKeys(index)),
-            KeyState::Unavailable => return Err(keys_unavailable().into()),
-        },
-    };
-    match issuer::verify(token, algorithm, keys, env.crypto) {
-        Ok(_) => Ok(()),
-        Err(refusal)
-            if refreshable
-                && refusal.code == Code::KeyUnknown
-                && env.keys.refresh(index, token.header.kid.as_deref()) =>
-        {
-            Err(Stop::AwaitKeys(index))
-        }
-        Err(refusal) => Err(refusal.into()),
+) -> Result<Option<Candidate<'a>>, Refusal> {
+    let mut candidate = None;
+    for source in sources.iter().copied() {
+        let token = match source.find(head) {
+            Found::Nothing => continue,
+            Found::Token(token) if candidate.is_none() => token,
+            Found::Token(_) | Found::Several => {
+                trace.note("token", || format!("more than one, seen at {source}"));
+                return Err(Refusal::new(
+                    Code::TokenAmbiguous,
+                    "The request carries more than one token where one is expected.",
+                ));
+            }
+        };
+        trace.note("token", || {
+            format!("found in {source}, {} bytes", token.len())
+        });
+        candidate = Some(Candidate { source, token });
     }
+    Ok(candidate)
 }
 
-fn keys_unavailable() -> Refusal {
-    /// Seconds after which a client may try again.
-    const RETRY_AFTER: &str = "5";
-    let mut refusal = Refusal::new(
-        Code::KeysUnavailable,
-        "The keys of the token's issuer cannot be had at the moment.",
-    );
-    let retry = ("retry-after".to_owned(), RETRY_AFTER.to_owned());
-    refusal.headers.push(retry);
-    refusal
+fn missing(sources: &[&Source]) -> Refusal {
+    let places: Vec<_> = sources.iter().map(ToString::to_string).collect();
+    Refusal::new(
+        Code::TokenMissing,
+        format!("This route asks for a token: {}.", places.join(", or ")),
+    )
 }
 
-fn refuse_jws(flaw: JwsFlaw) -> Refusal {
-    match flaw {
-        JwsFlaw::SignatureRemoved => Refusal::new(
-            Code::TokenSignatureRemoved,
-            "Cloud Run has checked this token and taken its signature away, so it cannot be checked again.",
-        ),
-        JwsFlaw::Encrypted => Refusal::new(
-            Code::TokenUnsupported,
-            "The token is encrypted; only signed tokens are accepted.",
-        ),
-        JwsFlaw::Unsupported(parameter) => Refusal::new(
-            Code::TokenUnsupported,
-            format!("The token's header has the parameter {parameter}, which is not supported."),
-        ),
-        JwsFlaw::TooLarge => malformed("The token is too large."),
-        JwsFlaw::Parts => malformed("The token is not three non-empty parts with periods between."),
-        JwsFlaw::Base64 => malformed("A part of the token is not canonical base64url."),
-        JwsFlaw::HeaderJson(flaw) => malformed(format!("The token's header {flaw}.")),
-        JwsFlaw::HeaderParameter(name) => malformed(format!(
-            "The token's header parameter {name} is not a string."
-        )),
-    }
-}
-
-fn refuse_claims(flaw: ClaimsFlaw) -> Refusal {
-    match flaw {
-        ClaimsFlaw::Json(flaw) => malformed(format!("The token's payload {flaw}.")),
-        ClaimsFlaw::Type(name) => {
-            malformed(format!("The token's claim {name} has the wrong type."))
-        }
-    }
-}
-
-fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::new(Code::TokenMalformed, detail)
+/// A CORS preflight, as Fetch §3.2.3 sends it.
+fn is_preflight(head: &RequestHead) -> bool {
+    head.method() == b"OPTIONS"
+        && head.headers.has("origin")
+        && head.headers.has("access-control-request-method")
 }

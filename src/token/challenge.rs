@@ -1,31 +1,40 @@
-//! `WWW-Authenticate` for refusals that have to do with the token (RFC 6750 §3).
+//! `WWW-Authenticate` for refusals that have to do with the token (RFC 6750 §3, RFC 9470 §3).
 
 use crate::reply::{Code, Refusal};
 
 /// The protection space named in challenges.
 const REALM: &str = "forecourt";
 
-/// Adds the challenge to a refusal with status 401 or 403; `scope` is what the route asked for.
-pub fn add(refusal: &mut Refusal, scope: Option<&str>) {
-    let error = match refusal.code {
+/// What a route asks of a token, as far as a challenge can say it.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Scopes, with spaces between.
+    pub scope: Option<String>,
+    /// Longest time since the user signed in, in seconds.
+    pub max_age: Option<u64>,
+}
+
+/// Adds the challenge to a refusal with status 401 or 403.
+pub fn add(refusal: &mut Refusal, wanted: &Wanted) {
+    let error = match (refusal.code, refusal.code.status()) {
         // No credentials: no error code, RFC 6750 §3.1.
-        Code::TokenMissing => None,
-        Code::TokenAmbiguous => Some("invalid_request"),
-        code => match code.status() {
-            401 => Some("invalid_token"),
-            403 => Some("insufficient_scope"),
-            _ => return,
-        },
+        (Code::TokenMissing, _) => None,
+        (Code::TokenAmbiguous, _) => Some("invalid_request"),
+        (Code::AuthenticationTooOld, _) => Some("insufficient_user_authentication"),
+        (_, 401) => Some("invalid_token"),
+        (_, 403) => Some("insufficient_scope"),
+        _ => return,
     };
     let mut challenge = format!("Bearer realm=\"{REALM}\"");
     if let Some(error) = error {
-        challenge += &format!(
-            ", error=\"{error}\", error_description=\"{}\"",
-            quotable(&refusal.detail)
-        );
+        let description = quotable(&refusal.detail);
+        challenge += &format!(", error=\"{error}\", error_description=\"{description}\"");
     }
-    if let Some(scope) = scope {
+    if let (Code::ClaimMismatch, Some(scope)) = (refusal.code, &wanted.scope) {
         challenge += &format!(", scope=\"{}\"", quotable(scope));
+    }
+    if let (Code::AuthenticationTooOld, Some(max_age)) = (refusal.code, wanted.max_age) {
+        challenge += &format!(", max_age=\"{max_age}\"");
     }
     refusal
         .headers
@@ -51,7 +60,11 @@ mod tests {
 
     fn challenge(code: Code, detail: &'static str, scope: Option<&str>) -> Option<String> {
         let mut refusal = Refusal::new(code, detail);
-        add(&mut refusal, scope);
+        let wanted = Wanted {
+            scope: scope.map(str::to_owned),
+            max_age: Some(60),
+        };
+        add(&mut refusal, &wanted);
         refusal.headers.pop().map(|(_, value)| value)
     }
 
@@ -71,6 +84,12 @@ mod tests {
             challenge(Code::ClaimMismatch, "d", Some("orders.write")).as_deref(),
             Some(
                 r#"Bearer realm="forecourt", error="insufficient_scope", error_description="d", scope="orders.write""#
+            )
+        );
+        assert_eq!(
+            challenge(Code::AuthenticationTooOld, "d", None).as_deref(),
+            Some(
+                r#"Bearer realm="forecourt", error="insufficient_user_authentication", error_description="d", max_age="60""#
             )
         );
         assert_eq!(challenge(Code::KeysUnavailable, "d", None), None);

@@ -81,6 +81,20 @@ impl Claims {
         self.0.get(name)?.as_str()
     }
 
+    /// A claim that is a NumericDate (RFC 7519 §2); a fraction of a second is cut off.
+    pub fn date(&self, name: &str) -> Option<UnixTime> {
+        let date = self.0.get(name).and_then(NumericDate::of)?;
+        Some(UnixTime(date.seconds))
+    }
+
+    /// Seconds from `iat` to `exp`, or from `now` if the token does not say when it was issued. A
+    /// token without `exp` lives for ever.
+    pub fn lifetime(&self, now: UnixTime) -> u64 {
+        let issued = self.date("iat").unwrap_or(now);
+        self.date("exp")
+            .map_or(u64::MAX, |expiry| expiry.0.saturating_sub(issued.0))
+    }
+
     /// Whether `aud` (RFC 7519 §4.1.3), a string or a list of nothing but strings, names one of
     /// the audiences, compared exactly.
     pub fn audience_is_one_of(&self, audiences: &[String]) -> bool {

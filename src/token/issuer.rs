@@ -1,19 +1,22 @@
 //! One issuer of tokens, and whether a token is its own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::algorithm::Algorithm;
 use super::claims::{Claims, TimeFlaw};
 use super::crypto::Crypto;
-use super::jws::Compact;
+use super::jws::{Compact, Header};
 use super::key::PublicKey;
 use super::keyset::{KeySet, NoKey};
 use super::remote::Remote;
+use super::rule::ClaimRule;
+use super::source::Source;
 use crate::reply::{Code, Refusal};
 use crate::time::UnixTime;
 
 /// An issuer as the policy knows it. Its keys are used for no other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Issuer {
     /// The policy's name for it.
     pub name: String,
@@ -23,10 +26,27 @@ pub struct Issuer {
     pub audiences: Vec<String>,
     /// The algorithms it signs with; no other is accepted.
     pub algorithms: Vec<Algorithm>,
+    /// The `typ` of its tokens, in lower case and without `application/`; see [`Self::accepts_typ`].
+    pub types: Option<Vec<String>>,
     /// Where its keys are.
     pub keys: KeySource,
     /// Tolerance for its clock and ours, in seconds.
     pub clock_skew: u64,
+    /// Longest time from `iat` to `exp`, in seconds.
+    pub max_lifetime: Option<u64>,
+    /// A token without `kid` is refused even if a single key fits.
+    pub requires_kid: bool,
+    /// A token without `auth_time`, or with one in the future, is refused.
+    pub requires_auth_time: bool,
+    /// Tokens that are not accepted any more.
+    pub revoked: Revoked,
+    /// Anybody can get a token of this issuer for the policy's audience, so that a route has to say
+    /// who may call.
+    pub open_to_anyone: bool,
+    /// Rules that every token of this issuer has to meet, whatever the route.
+    pub claims: Vec<ClaimRule>,
+    /// Where its tokens are looked for.
+    pub sources: Vec<Source>,
 }
 
 impl Default for Issuer {
@@ -37,9 +57,41 @@ impl Default for Issuer {
             iss: Vec::new(),
             audiences: Vec::new(),
             algorithms: Vec::new(),
+            types: None,
             keys: KeySource::Inline(KeySet::default()),
             clock_skew: 0,
+            max_lifetime: None,
+            requires_kid: false,
+            requires_auth_time: false,
+            revoked: Revoked::default(),
+            open_to_anyone: false,
+            claims: Vec::new(),
+            sources: vec![Source::bearer()],
         }
+    }
+}
+
+/// Tokens that the policy revokes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// By their `jti`.
+    pub jti: BTreeSet<String>,
+    /// By their `sub`.
+    pub sub: BTreeSet<String>,
+    /// All whose `iat` is earlier than this, or missing.
+    pub issued_before: Option<UnixTime>,
+}
+
+impl Revoked {
+    fn covers(&self, claims: &Claims) -> bool {
+        let listed = |list: &BTreeSet<String>, name| {
+            claims.text(name).is_some_and(|value| list.contains(value))
+        };
+        listed(&self.jti, "jti")
+            || listed(&self.sub, "sub")
+            || self
+                .issued_before
+                .is_some_and(|limit| claims.date("iat").is_none_or(|issued| issued < limit))
     }
 }
 
@@ -93,18 +145,40 @@ impl Issuer {
         self.iss.iter().any(|name| name == iss)
     }
 
-    /// Checks what does not need a key: algorithm, times, audience.
+    /// Whether a token of that `typ` (RFC 7515 §4.1.9) may be an access token of this issuer. Unless
+    /// the policy lists the types, that is none, `JWT`, or `at+jwt` (RFC 9068 §2.1): explicitly
+    /// typed tokens for other purposes are refused (RFC 8725 §3.11).
+    pub fn accepts_typ(&self, typ: Option<&str>) -> bool {
+        let typ = typ.map(|typ| {
+            let typ = typ.to_ascii_lowercase();
+            typ.strip_prefix("application/")
+                .map_or(typ.clone(), str::to_owned)
+        });
+        match (&self.types, typ) {
+            (None, typ) => matches!(typ.as_deref(), None | Some("jwt" | "at+jwt")),
+            (Some(types), Some(typ)) => types.contains(&typ),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Checks what does not need a key: type, algorithm, times, audience.
     ///
     /// # Errors
     /// The refusal for the first that does not hold.
     pub fn check_claims(
         &self,
-        token: &Compact<'_>,
+        header: &Header,
         claims: &Claims,
         audiences: &[String],
         now: UnixTime,
     ) -> Result<Algorithm, Refusal> {
-        let algorithm = Algorithm::named(&token.header.algorithm)
+        if !self.accepts_typ(header.typ.as_deref()) {
+            return Err(Refusal::new(
+                Code::TokenTypeNotAllowed,
+                "The token's typ is not that of an access token of its issuer.",
+            ));
+        }
+        let algorithm = Algorithm::named(&header.algorithm)
             .filter(|algorithm| self.algorithms.contains(algorithm))
             .ok_or_else(|| {
                 Refusal::new(
@@ -112,9 +186,13 @@ impl Issuer {
                     "The token's alg is not accepted from its issuer.",
                 )
             })?;
-        claims
-            .check_times(now, self.clock_skew)
-            .map_err(refuse_time)?;
+        if self.requires_kid && header.kid.is_none() {
+            return Err(Refusal::new(
+                Code::KeyUnknown,
+                "The token does not name the key that it is signed with.",
+            ));
+        }
+        self.check_times(claims, now)?;
         if !claims.audience_is_one_of(audiences) {
             return Err(Refusal::new(
                 Code::AudienceMismatch,
@@ -123,23 +201,68 @@ impl Issuer {
         }
         Ok(algorithm)
     }
+
+    fn check_times(&self, claims: &Claims, now: UnixTime) -> Result<(), Refusal> {
+        claims
+            .check_times(now, self.clock_skew)
+            .map_err(refuse_time)?;
+        if self
+            .max_lifetime
+            .is_some_and(|most| claims.lifetime(now.saturating_add(self.clock_skew)) > most)
+        {
+            return Err(Refusal::new(
+                Code::TokenLifetimeTooLong,
+                "The token is valid for longer than is accepted from its issuer.",
+            ));
+        }
+        let latest = now.saturating_add(self.clock_skew);
+        if self.requires_auth_time && claims.date("auth_time").is_none_or(|time| time > latest) {
+            return Err(Refusal::new(
+                Code::AuthenticationTooOld,
+                "The token does not say when its user signed in.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks what only counts once the signature is known to be good.
+    ///
+    /// # Errors
+    /// [`Code::TokenRevoked`].
+    pub fn check_revoked(&self, claims: &Claims) -> Result<(), Refusal> {
+        if self.revoked.covers(claims) {
+            let detail = "The token has been revoked.";
+            return Err(Refusal::new(Code::TokenRevoked, detail));
+        }
+        Ok(())
+    }
 }
 
-/// Finds the key that a token means and checks the signature with it.
+/// Finds the key that a token means.
 ///
 /// # Errors
-/// [`Code::KeyUnknown`], [`Code::AlgorithmNotAllowed`] or [`Code::SignatureInvalid`].
-pub fn verify<'k>(
-    token: &Compact<'_>,
+/// [`Code::KeyUnknown`] or [`Code::AlgorithmNotAllowed`].
+pub fn find_key<'k>(
+    header: &Header,
     algorithm: Algorithm,
     keys: &'k KeySet,
-    crypto: &dyn Crypto,
 ) -> Result<&'k Arc<PublicKey>, Refusal> {
-    let key = keys
-        .find(token.header.kid.as_deref(), algorithm)
-        .map_err(refuse_key)?;
+    keys.find(header.kid.as_deref(), algorithm)
+        .map_err(refuse_key)
+}
+
+/// Checks the signature of a token.
+///
+/// # Errors
+/// [`Code::SignatureInvalid`].
+pub fn verify(
+    token: &Compact<'_>,
+    algorithm: Algorithm,
+    key: &PublicKey,
+    crypto: &dyn Crypto,
+) -> Result<(), Refusal> {
     if crypto.verify(key, algorithm, token.signing_input, &token.signature) {
-        Ok(key)
+        Ok(())
     } else {
         Err(Refusal::new(
             Code::SignatureInvalid,

@@ -165,6 +165,16 @@ impl PublicKey {
         matches!(self.material, Material::Secret(_))
     }
 
+    /// Whether the key is a secret that a list of words or a loop would find: printable text, or
+    /// one octet again and again.
+    pub fn is_guessable(&self) -> bool {
+        let Material::Secret(secret) = &self.material else {
+            return false;
+        };
+        let text = secret.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        text || secret.iter().all(|byte| Some(byte) == secret.first())
+    }
+
     /// The exact length of a signature by this key, in bytes.
     pub fn signature_bytes(&self, algorithm: Algorithm) -> usize {
         match (&self.material, algorithm.key_kind()) {

@@ -260,6 +260,8 @@ mod tests {
     use super::*;
     use crate::token::crypto::{Crypto, InWasm};
     use crate::token::key::{PublicKey, Secrets};
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn every_algorithm_verifies_what_it_signs_and_nothing_else() {

@@ -11,6 +11,8 @@
 
 mod access;
 pub mod algorithm;
+mod authenticate;
+pub mod cache;
 mod challenge;
 pub mod claims;
 pub mod crypto;
@@ -26,9 +28,10 @@ pub mod keyset;
 pub mod mint;
 pub mod remote;
 pub mod rule;
-mod source;
+pub mod source;
 
-pub use access::{Access, Env, Granted, Outcome, Rules};
+pub use access::{Accepted, Access, Env, Granted, Outcome, Requirement, Rules};
+pub use cache::Cache;
 pub use crypto::{Crypto, InWasm};
 pub use issuer::{InlineOnly, Issuer, KeySource, KeyState, Keys};
 

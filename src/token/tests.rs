@@ -9,7 +9,6 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use super::access::Rules;
 use super::algorithm::Algorithm;
 use super::claims::ClaimPath;
 use super::forward::{Forward, TokenHandling};
@@ -64,6 +63,7 @@ fn issuer(name: &str, iss: &str, keys: &[Value]) -> Issuer {
         algorithms: vec![Algorithm::Rs256, Algorithm::Es256],
         keys: KeySource::Inline(KeySet::parse(set.as_bytes(), Secrets::Refused).unwrap()),
         clock_skew: 60,
+        ..Issuer::default()
     }
 }
 
@@ -113,13 +113,22 @@ fn ask(rules: Rules, head: &RequestHead) -> Outcome {
         now: NOW,
         keys: &InlineOnly,
         crypto: &InWasm,
+        cache: None,
     };
     Access::restricted(rules).check(&WORLD.issuers, head, &env, &mut Trace::off())
 }
 
+fn any_of(issuers: &[usize]) -> Requirement {
+    let accepted = |issuer: &usize| Accepted {
+        issuer: *issuer,
+        audiences: None,
+    };
+    Requirement::AnyOf(issuers.iter().map(accepted).collect())
+}
+
 fn shop_only() -> Rules {
     Rules {
-        any_of: vec![0],
+        requirement: any_of(&[0]),
         ..Rules::default()
     }
 }
@@ -163,6 +172,7 @@ fn a_public_route_asks_for_nothing() {
         now: NOW,
         keys: &InlineOnly,
         crypto: &InWasm,
+        cache: None,
     };
     for head in [head(&[]), head(&["Bearer x".into(), "Bearer y".into()])] {
         let outcome = Access::public().check(&WORLD.issuers, &head, &env, &mut Trace::off());
@@ -326,6 +336,7 @@ fn without_a_kid_only_a_single_fitting_key_will_do() {
         now: NOW,
         keys: &InlineOnly,
         crypto: &InWasm,
+        cache: None,
     };
     let head = head(&[format!("Bearer {}", token(&WORLD.ec))]);
     let outcome = Access::restricted(shop_only()).check(&issuers, &head, &env, &mut Trace::off());
@@ -417,7 +428,7 @@ fn keys_and_names_belong_to_one_issuer() {
     let token = mint(&WORLD.other, "other", &Map::new(), &other);
     assert_eq!(refused(&token), Code::IssuerUnknown);
     let both = Rules {
-        any_of: vec![0, 1],
+        requirement: any_of(&[0, 1]),
         ..Rules::default()
     };
     assert_granted(&ask(both, &head(&[format!("Bearer {token}")])));
@@ -510,11 +521,12 @@ fn size_and_depth_are_bounded() {
 #[test]
 fn claim_rules_are_authorization_not_authentication() {
     let rules = || Rules {
-        any_of: vec![0],
+        requirement: any_of(&[0]),
         claims: vec![ClaimRule {
             claim: ClaimPath::parse("scope").unwrap(),
             tests: vec![Test::Contains(json!("orders.write"))],
             space_delimited: true,
+            issuer: None,
         }],
         ..Rules::default()
     };
@@ -540,13 +552,14 @@ fn claim_rules_are_authorization_not_authentication() {
 #[test]
 fn claims_are_handed_on_and_the_token_taken_out() {
     let rules = || Rules {
-        any_of: vec![0],
+        requirement: any_of(&[0]),
         forward: Forward {
             claims: vec![
                 (ClaimPath::parse("sub").unwrap(), "x-user-id".into()),
                 (ClaimPath::parse("tenant").unwrap(), "x-tenant".into()),
             ],
-            token: TokenHandling::Strip,
+            token: Some(TokenHandling::Strip),
+            ..Forward::default()
         },
         ..Rules::default()
     };
@@ -578,6 +591,7 @@ fn what_is_said_of_a_token_never_holds_a_part_of_it() {
         now: NOW,
         keys: &InlineOnly,
         crypto: &InWasm,
+        cache: None,
     };
     let token = signed(&with("exp", json!(1)));
     let access = Access::restricted(shop_only());
@@ -647,6 +661,7 @@ fn remote_keys_are_waited_for_refreshed_or_missed() {
             now: NOW,
             keys: &keys,
             crypto: &InWasm,
+            cache: None,
         };
         let head = head(&[format!("Bearer {token}")]);
         Access::restricted(shop_only()).check(&issuers, &head, &env, &mut Trace::off())
