@@ -245,6 +245,7 @@ fn natively(policy: &Rc<Policy>, token: &str) -> String {
         now: UnixTime::from(now),
         keys: &InlineOnly,
         crypto: &InWasm,
+        cache: None,
     };
     match Exchange::new(Rc::clone(policy), Trace::off()).request(head, true, &env) {
         Step::Forward(_) => "forwarded".into(),
