@@ -20,4 +20,4 @@ pub use explain::MOST as MOST_VIOLATIONS;
 pub use form::{FieldRule, FormRule};
 pub use json::{Fault, Limits, parse as parse_json};
 pub use media::{Fit, MediaRange, MediaType, is_token};
-pub use shape::{Shape, ShapeId, Shapes};
+pub use shape::{Cost, Shape, ShapeId, Shapes};

@@ -39,6 +39,28 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Its cost, given those of its children; a child without one leads back here.
+    fn cost(&self, costs: &[Option<Cost>]) -> Cost {
+        let of = |id: &ShapeId| costs.get(*id).copied().flatten().unwrap_or_default();
+        let sum = |ids: &[ShapeId]| {
+            ids.iter()
+                .fold(0_u64, |sum, id| sum.saturating_add(of(id).times))
+        };
+        let here = self.same.iter().chain(&self.alternatives);
+        let named = self.members.values().map(|id| of(id).times).max();
+        let member = named
+            .unwrap_or_default()
+            .saturating_add(sum(&self.any_member));
+        let below = member.max(sum(&self.any_element));
+        Cost {
+            times: 1_u64
+                .saturating_add(sum(&self.same))
+                .saturating_add(sum(&self.alternatives))
+                .saturating_add(below),
+            nested: 1 + here.map(|id| of(id).nested).max().unwrap_or_default(),
+        }
+    }
+
     fn children(&self) -> impl Iterator<Item = ShapeId> {
         let lists = [
             &self.same,
@@ -52,6 +74,24 @@ impl Shape {
             .chain(self.members.values())
             .copied()
     }
+}
+
+/// What a subschema can make the engine do, whatever the value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// How often one part of a value may be checked. The engine remembers what it found where a
+    /// reference leads back to where it came from, so such references count nothing.
+    pub times: u64,
+    /// How deep subschemas of one value nest.
+    pub nested: u64,
+}
+
+impl Cost {
+    /// Most checks of one part of a value.
+    pub const MOST_TIMES: u64 = 100_000;
+    /// Deepest nesting for one value: with a value of [`super::Limits::DEEPEST`] levels it stays
+    /// within the megabyte of stack that V8 gives a module, by half.
+    pub const MOST_NESTED: u64 = 24;
 }
 
 /// The outlines of all subschemas, and where each entry starts.
@@ -80,6 +120,34 @@ impl Shapes {
             }
         }
         reached
+    }
+
+    /// What each outline can cost.
+    pub fn costs(&self) -> Vec<Cost> {
+        let mut costs = vec![None; self.shapes.len()];
+        let mut open = vec![false; self.shapes.len()];
+        for root in 0..self.shapes.len() {
+            // Children first, on a stack of our own: chains of references may be long.
+            let mut stack = vec![root];
+            while let Some(&id) = stack.last() {
+                let (Some(shape), Some(seen)) = (self.shapes.get(id), open.get_mut(id)) else {
+                    break;
+                };
+                if !std::mem::replace(seen, true) {
+                    let unseen = |next: &ShapeId| open.get(*next) == Some(&false);
+                    stack.extend(shape.children().filter(unseen));
+                    continue;
+                }
+                stack.pop();
+                if costs.get(id) == Some(&None) {
+                    let cost = shape.cost(&costs);
+                    if let Some(held) = costs.get_mut(id) {
+                        *held = Some(cost);
+                    }
+                }
+            }
+        }
+        costs.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     /// Whether listing all errors of `value` against `entry` stays within the memory budget.
@@ -159,5 +227,72 @@ impl Walk<'_> {
     fn spend(&mut self, bytes: usize) -> Option<()> {
         self.left = self.left.checked_sub(bytes)?;
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(length: usize, twice: bool) -> Shapes {
+        let shape = |id: usize| Shape {
+            same: if id + 1 == length {
+                Vec::new()
+            } else {
+                vec![id + 1; 1 + usize::from(twice)]
+            },
+            ..Shape::default()
+        };
+        Shapes::new((0..length).map(shape).collect(), BTreeMap::new())
+    }
+
+    #[test]
+    fn costs_add_up_along_chains_and_double_where_they_fork() {
+        assert_eq!(
+            chain(5, false).costs()[0],
+            Cost {
+                times: 5,
+                nested: 5
+            }
+        );
+        assert_eq!(chain(5, true).costs()[0].times, 31);
+        assert_eq!(chain(100, true).costs()[0].times, u64::MAX);
+        let long = chain(200_000, false).costs();
+        assert_eq!(long[0].nested, 200_000);
+    }
+
+    #[test]
+    fn members_of_different_names_do_not_add_up() {
+        let leaf = Shape::default();
+        let root = Shape {
+            members: BTreeMap::from([("a".into(), 1), ("b".into(), 1)]),
+            any_member: vec![1],
+            ..Shape::default()
+        };
+        let shapes = Shapes::new(vec![root, leaf], BTreeMap::new());
+        assert_eq!(
+            shapes.costs()[0],
+            Cost {
+                times: 3,
+                nested: 1
+            }
+        );
+    }
+
+    #[test]
+    fn recursion_ends() {
+        let shape = Shape {
+            same: vec![0],
+            any_member: vec![0],
+            ..Shape::default()
+        };
+        let shapes = Shapes::new(vec![shape], BTreeMap::new());
+        assert_eq!(
+            shapes.costs()[0],
+            Cost {
+                times: 1,
+                nested: 1
+            }
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! The keywords of JSON Schema: drafts 2020-12 and 7.
 
+use serde_json::{Map, Value, json};
+
 /// Where the keywords that hold subschemas apply them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applies {
@@ -134,3 +136,22 @@ pub(super) const FORMATS: &[&str] = &[
     "uri-template",
     "uuid",
 ];
+
+/// Adds the bounds that a number format stands for.
+pub(super) fn bound_numbers(keywords: &mut Map<String, Value>) {
+    let format = keywords.get("format").and_then(Value::as_str);
+    let known = NUMBER_FORMATS
+        .iter()
+        .find(|(name, ..)| Some(*name) == format);
+    let Some((_, least, most)) = known else {
+        return;
+    };
+    let bounds = json!({"minimum": least, "maximum": most});
+    match keywords.get_mut("allOf") {
+        Some(Value::Array(list)) => list.push(bounds),
+        Some(_) => {}
+        None => {
+            keywords.insert("allOf".into(), json!([bounds]));
+        }
+    }
+}

@@ -1,31 +1,28 @@
 //! A walk over schema documents by keyword position: a property may be *named* `type` or `$ref`.
 //!
-//! It reports what the engine would take silently, rewrites references to the policy's shared
-//! schemas into absolute ones, turns the number formats of OpenAPI into bounds, and draws the
-//! outline of every subschema.
+//! It reports what the engine would take silently, resolves references between documents so that
+//! all of them can be compiled as one resource, turns the number formats of OpenAPI into bounds,
+//! and draws the outline of every subschema.
 
 use std::collections::BTreeMap;
 
-use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+use jsonschema::uri;
+use serde_json::{Map, Value};
 
+use super::document::{Document, MAX_DEPTH, Survey, base, decode, place_below};
 use super::keywords::{
     ANNOTATIONS, APPLICATORS, Applies, FORMATS, Holds, NUMBER_FORMATS, OTHER_KEYWORDS, TYPES,
+    bound_numbers,
 };
 use crate::config::problem::{Place, Problems, did_you_mean};
 use crate::schema::{Shape, ShapeId};
 
-/// How deep a schema may nest.
-const MAX_DEPTH: usize = 100;
+/// How many subschemas of one document may have an `$id` or a dynamic anchor.
+const MAX_RESOURCES: usize = 8;
 
-/// One schema of the policy with the address it is compiled under.
-pub(super) struct Document {
-    pub place: Place,
-    pub uri: String,
-    pub schema: Value,
-    pub root: ShapeId,
-    pub draft7: bool,
-}
+/// How many documents that stay resources of their own may be reached from one of them: the engine
+/// compiles each once per way that leads to it.
+const MAX_REACHED: usize = 4;
 
 /// A regular expression and the subschema it stands in.
 pub(super) struct Pattern {
@@ -56,8 +53,8 @@ struct Here {
     pointer: String,
     place: Place,
     depth: usize,
-    /// Inside a subschema with an `$id` of its own: local references mean that subschema.
-    foreign: bool,
+    /// Inside a subschema with an `$id` of its own: what references start from there.
+    inner: Option<String>,
 }
 
 impl Here {
@@ -76,7 +73,7 @@ impl Here {
             pointer: format!("{}/{step}", self.pointer),
             place,
             depth: self.depth + 1,
-            foreign: self.foreign,
+            inner: self.inner.clone(),
         }
     }
 }
@@ -87,9 +84,12 @@ pub(super) struct Walk<'p> {
     documents: Vec<Document>,
     /// Shared schemas by name.
     names: BTreeMap<String, usize>,
-    /// Documents by the absolute `$id` they gave themselves.
+    /// Documents by the address that references may know them by.
     ids: BTreeMap<String, usize>,
+    /// Whether the policy's resource is of draft 7: every document is.
+    draft7: bool,
     shapes: Vec<Shape>,
+    places: Vec<Place>,
     walked: BTreeMap<Target, ShapeId>,
     links: Vec<Link>,
     patterns: Vec<Pattern>,
@@ -98,8 +98,12 @@ pub(super) struct Walk<'p> {
 
 /// What the walk brings home.
 pub(super) struct Walked {
+    /// Whether the policy's resource is of draft 7.
+    pub draft7: bool,
     pub documents: Vec<Document>,
     pub shapes: Vec<Shape>,
+    /// Where each of the shapes stands.
+    pub places: Vec<Place>,
     pub patterns: Vec<Pattern>,
     /// References to what is not one of the policy's documents, as far as the walk can tell.
     pub outside: Vec<(Place, String)>,
@@ -112,7 +116,9 @@ impl<'p> Walk<'p> {
             documents: Vec::new(),
             names: BTreeMap::new(),
             ids: BTreeMap::new(),
+            draft7: false,
             shapes: Vec::new(),
+            places: Vec::new(),
             walked: BTreeMap::new(),
             links: Vec::new(),
             patterns: Vec::new(),
@@ -126,22 +132,33 @@ impl<'p> Walk<'p> {
         if let Some(name) = name {
             self.names.insert(name.to_owned(), document);
         }
-        if let Some(id) = schema.get("$id").and_then(Value::as_str) {
-            let id = id.strip_suffix('#').unwrap_or(id);
-            if self.ids.insert(id.to_owned(), document).is_some() {
-                self.problems.add(
-                    &place.key("$id"),
-                    format!("`{id}` is the `$id` of another schema too; give each its own"),
-                );
-            }
-        }
         let draft7 = self.draft7(schema, &place);
+        let id = schema.get("$id").and_then(Value::as_str);
+        let base = base(&uri, id.unwrap_or_default());
+        if self.ids.insert(base.clone(), document).is_some() {
+            self.problems.add(
+                &place.key("$id"),
+                format!("`{base}` is the `$id` of another schema too; give each its own"),
+            );
+        }
+        self.ids.insert(uri.clone(), document);
+        let mut survey = Survey::default();
+        survey.take(schema, "", 0, draft7);
+        if survey.resources > MAX_RESOURCES {
+            let message =
+                format!("has more than {MAX_RESOURCES} `$id`s and dynamic anchors; have fewer");
+            self.problems.add(&place, message);
+        }
         self.documents.push(Document {
             place,
             uri,
+            base,
             schema: schema.clone(),
             root: 0,
             draft7,
+            apart: survey.resources > 0,
+            anchors: survey.anchors,
+            refers: Vec::new(),
         });
     }
 
@@ -167,6 +184,11 @@ impl<'p> Walk<'p> {
 
     /// Walks every document, then every place that references lead to.
     pub(super) fn run(mut self) -> Walked {
+        self.draft7 = !self.documents.is_empty() && self.documents.iter().all(|one| one.draft7);
+        for document in &mut self.documents {
+            document.apart |= document.draft7 != self.draft7;
+            document.join();
+        }
         for document in 0..self.documents.len() {
             let root = self.walk_at(&Target {
                 document,
@@ -186,9 +208,12 @@ impl<'p> Walk<'p> {
                 None => self.refuse_link(&link),
             }
         }
+        self.check_apart();
         Walked {
+            draft7: self.draft7,
             documents: self.documents,
             shapes: self.shapes,
+            places: self.places,
             patterns: self.patterns,
             outside: self.outside,
         }
@@ -209,12 +234,45 @@ impl<'p> Walk<'p> {
             pointer: target.pointer.clone(),
             place,
             depth: 0,
-            foreign: false,
+            inner: None,
         };
         let id = self.visit(&mut schema, &here);
         let held = self.documents.get_mut(target.document)?;
         *held.schema.pointer_mut(&target.pointer)? = schema;
         Some(id)
+    }
+
+    fn check_apart(&mut self) {
+        for (index, document) in self.documents.iter().enumerate() {
+            if document.apart && self.reached_apart(index) > MAX_REACHED {
+                let message = format!(
+                    "leads to more than {MAX_REACHED} schemas that have several `$id`s, dynamic \
+                     anchors or another draft; write them without, in one draft"
+                );
+                self.problems.add(&document.place, message);
+            }
+        }
+    }
+
+    /// How many documents apart can be reached from a document.
+    fn reached_apart(&self, from: usize) -> usize {
+        let mut reached = vec![false; self.documents.len()];
+        let mut next = vec![from];
+        let mut count = 0;
+        while let Some(index) = next.pop() {
+            let Some(document) = self.documents.get(index) else {
+                continue;
+            };
+            for other in &document.refers {
+                if let Some(seen) = reached.get_mut(*other)
+                    && !std::mem::replace(seen, true)
+                {
+                    count += usize::from(self.documents.get(*other).is_some_and(|one| one.apart));
+                    next.push(*other);
+                }
+            }
+        }
+        count
     }
 
     fn refuse_link(&mut self, link: &Link) {
@@ -233,6 +291,7 @@ impl<'p> Walk<'p> {
     fn visit(&mut self, schema: &mut Value, here: &Here) -> ShapeId {
         let id = self.shapes.len();
         self.shapes.push(Shape::default());
+        self.places.push(here.place.clone());
         self.walked.insert(
             Target {
                 document: here.document,
@@ -270,7 +329,14 @@ impl<'p> Walk<'p> {
         id: ShapeId,
     ) -> Shape {
         let mut here = here.clone();
-        here.foreign |= here.depth > 0 && keywords.contains_key("$id");
+        if here.depth > 0
+            && let Some(outer) = self.documents.get(here.document).filter(|one| one.apart)
+            && let Some(id) = keywords.get("$id").and_then(Value::as_str)
+            && !(outer.draft7 && id.starts_with('#'))
+        {
+            let start = here.inner.as_deref().unwrap_or(&outer.base);
+            here.inner = Some(base(start, id));
+        }
         self.check_keywords(keywords, &here, id);
         let mut shape = Shape {
             errors: keywords.len() + keywords.get("required").map_or(0, list_length),
@@ -282,6 +348,17 @@ impl<'p> Walk<'p> {
             }
         }
         self.visit_reference(keywords, &here, id, &mut shape);
+        if !self
+            .documents
+            .get(here.document)
+            .is_some_and(|one| one.apart)
+        {
+            // References to it have become pointers, and two documents may use one name.
+            keywords.remove("$anchor");
+            if here.depth > 0 {
+                keywords.remove("$id");
+            }
+        }
         if keywords.contains_key("$dynamicRef") {
             // Where it leads depends on the way that was taken.
             shape.errors = usize::MAX;
@@ -411,43 +488,74 @@ impl<'p> Walk<'p> {
         };
         let place = here.place.key("$ref");
         let written = reference.clone();
-        let target = if let Some(path) = reference.strip_prefix("#/schemas/") {
-            let Some((target, absolute)) = self.shared(path, &place) else {
-                return;
-            };
-            *reference = absolute;
-            Some(target)
-        } else if here.foreign {
-            None
-        } else if reference == "#" || reference.starts_with("#/") {
-            Some(Target {
-                document: here.document,
-                pointer: decode(reference.trim_start_matches('#')),
-            })
-        } else {
-            let bare = reference.strip_suffix('#').unwrap_or(reference);
-            self.ids.get(bare).map(|document| Target {
-                document: *document,
-                pointer: String::new(),
-            })
+        let target = match reference.strip_prefix("#/schemas/") {
+            Some(path) => match self.shared(path, &place) {
+                Some(target) => Some(target),
+                None => return,
+            },
+            None => self.locate(here, reference),
         };
-        match target {
-            Some(to) => self.links.push(Link {
-                from: id,
-                to,
-                place,
-                written,
-            }),
-            // An anchor or another document: the engine follows it, the outline cannot.
-            None => {
-                shape.errors = usize::MAX;
-                self.outside.push((place, written));
-            }
+        let Some(to) = target else {
+            // Another document, or a resource inside one: the engine follows, the outline cannot.
+            shape.errors = usize::MAX;
+            self.outside.push((place, written));
+            return;
+        };
+        let local = to.document == here.document
+            && self
+                .documents
+                .get(here.document)
+                .is_some_and(|one| one.apart);
+        if !local {
+            *reference = self.address(&to);
         }
+        if let Some(document) = self.documents.get_mut(here.document) {
+            document.refers.push(to.document);
+        }
+        self.links.push(Link {
+            from: id,
+            to,
+            place,
+            written,
+        });
     }
 
-    /// Resolves what follows `#/schemas/`: the target, and the reference to compile.
-    fn shared(&mut self, path: &str, place: &Place) -> Option<(Target, String)> {
+    /// What a reference of a document leads to, if it is one of the policy's documents.
+    fn locate(&self, here: &Here, reference: &str) -> Option<Target> {
+        let base = match &here.inner {
+            Some(inner) => inner,
+            None => &self.documents.get(here.document)?.base,
+        };
+        let absolute = uri::from_str(base)
+            .and_then(|base| uri::resolve_against(&base.borrow(), reference))
+            .ok()?;
+        let (uri, fragment) = match absolute.as_str().split_once('#') {
+            Some((uri, fragment)) => (uri, fragment),
+            None => (absolute.as_str(), ""),
+        };
+        let document = *self
+            .ids
+            .get(uri)
+            .filter(|_| here.inner.as_deref() != Some(uri))?;
+        let pointer = if fragment.is_empty() || fragment.starts_with('/') {
+            decode(fragment)
+        } else {
+            let anchors = &self.documents.get(document)?.anchors;
+            anchors.get(&decode(fragment))?.clone()
+        };
+        Some(Target { document, pointer })
+    }
+
+    /// The reference to compile for a target.
+    fn address(&self, target: &Target) -> String {
+        let Some(document) = self.documents.get(target.document) else {
+            return String::new();
+        };
+        document.address(target.document, &target.pointer, self.draft7)
+    }
+
+    /// Resolves what follows `#/schemas/`.
+    fn shared(&mut self, path: &str, place: &Place) -> Option<Target> {
         let (name, rest) = match path.find('/') {
             Some(end) => path.split_at_checked(end)?,
             None => (path, ""),
@@ -459,20 +567,9 @@ impl<'p> Walk<'p> {
             self.problems.add(place, message);
             return None;
         };
-        let held = self.documents.get(document)?;
-        let wrapped = if wraps(held) { "/allOf/0" } else { "" };
-        let absolute = match rest {
-            "" => held.uri.clone(),
-            _ => format!("{}#{wrapped}{rest}", held.uri),
-        };
         let pointer = decode(rest);
-        Some((Target { document, pointer }, absolute))
+        Some(Target { document, pointer })
     }
-}
-
-/// Whether the document is compiled below a wrapper that carries its address: it has an `$id`.
-pub(super) fn wraps(document: &Document) -> bool {
-    document.schema.get("$id").is_some()
 }
 
 fn apply(shape: &mut Shape, applies: Applies, name: &str, id: ShapeId) {
@@ -488,32 +585,6 @@ fn apply(shape: &mut Shape, applies: Applies, name: &str, id: ShapeId) {
     }
 }
 
-/// Adds the bounds that a number format stands for.
-fn bound_numbers(keywords: &mut Map<String, Value>) {
-    let format = keywords.get("format").and_then(Value::as_str);
-    let known = NUMBER_FORMATS
-        .iter()
-        .find(|(name, ..)| Some(*name) == format);
-    let Some((_, least, most)) = known else {
-        return;
-    };
-    let bounds = json!({"minimum": least, "maximum": most});
-    match keywords.get_mut("allOf") {
-        Some(Value::Array(list)) => list.push(bounds),
-        Some(_) => {}
-        None => {
-            keywords.insert("allOf".into(), json!([bounds]));
-        }
-    }
-}
-
-/// The JSON Pointer of a URI fragment (RFC 6901 §6).
-fn decode(fragment: &str) -> String {
-    percent_decode_str(fragment)
-        .decode_utf8_lossy()
-        .into_owned()
-}
-
 fn list_length(value: &Value) -> usize {
     value.as_array().map_or(0, Vec::len)
 }
@@ -527,24 +598,4 @@ fn known_pointers(schema: &Value) -> Vec<String> {
         }
     }
     pointers
-}
-
-/// The place in the policy of what `pointer` leads to.
-pub(super) fn place_below(base: &Place, document: &Value, pointer: &str) -> Place {
-    let mut place = base.clone();
-    let mut value = Some(document);
-    for step in pointer.split('/').skip(1) {
-        let name = step.replace("~1", "/").replace("~0", "~");
-        match (value, name.parse::<usize>()) {
-            (Some(Value::Array(list)), Ok(index)) => {
-                place = place.index(index);
-                value = list.get(index);
-            }
-            (held, _) => {
-                place = place.key(&name);
-                value = held.and_then(|held| held.get(&name));
-            }
-        }
-    }
-    place
 }
