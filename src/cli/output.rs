@@ -11,6 +11,8 @@ pub enum Failure {
     No(String),
     /// It was asked wrongly: exit code 2.
     Usage(String),
+    /// What was wrong has been said already; the exit code is left.
+    Told(u8),
     /// Whoever reads the output has gone, as `head` does: nobody is left to tell.
     Unheard,
 }
@@ -42,6 +44,7 @@ pub fn exit(outcome: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::No(message)) => complain(&message, 1),
         Err(Failure::Usage(message)) => complain(&message, 2),
+        Err(Failure::Told(code)) => ExitCode::from(code),
         Err(Failure::Unheard) => ExitCode::from(1),
     }
 }

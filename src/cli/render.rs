@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::envoy::{Bootstrap, Filter, Upstream, extended};
 use super::istio::{Kind, Manifest, Place};
-use super::output::{Failure, exit, note, say};
+use super::output::{Failure, exit, say};
 use super::policy_file::PolicyFile;
-use super::run::listen_address;
+use super::run::{listen_address, load_policy};
 
 /// Print the configuration that runs a policy: for Envoy, or for Istio
 #[derive(Clone, Debug, clap::Args)]
@@ -98,9 +98,9 @@ struct IstioArgs {
 const ISTIO_EXAMPLES: &str = "\
 Examples:
   forecourt render istio shop.yaml --url oci://REGISTRY/forecourt:0.1.0 --gateway public
-  forecourt render istio shop.yaml --url https://HOST/forecourt.wasm --sha256 HEX \
+  forecourt render istio shop.yaml --url https://HOST/forecourt.wasm --sha256 HEX \\
       --namespace shop --place sidecar --label app=orders
-  forecourt render istio shop.yaml --url oci://REGISTRY/forecourt:0.1.0 \
+  forecourt render istio shop.yaml --url oci://REGISTRY/forecourt:0.1.0 \\
       --kind wasmplugin --stream-bodies
 
 Which kind to take, and what the simpler ones cannot promise: istio/README.md in the sources.";
@@ -122,18 +122,19 @@ impl Args {
             Target::Envoy(args) => (&args.file, args.format),
             Target::Istio(args) => (&args.file, args.format),
         };
-        let policy = match PolicyFile::load(file) {
-            Ok(policy) => policy,
-            Err(error) => {
-                note(&error.to_string());
-                return ExitCode::from(error.exit_code());
-            }
-        };
-        let rendered = match &self.target {
-            Target::Envoy(args) => Ok(args.bootstrap(&policy).to_value()),
-            Target::Istio(args) => args.manifest(&policy),
-        };
-        exit(rendered.and_then(|value| say(&print(&value, format)?)))
+        exit(
+            load_policy(file)
+                .and_then(|policy| say(&print(&self.target.render(&policy)?, format)?)),
+        )
+    }
+}
+
+impl Target {
+    fn render(&self, policy: &PolicyFile) -> Result<Value, Failure> {
+        match self {
+            Self::Envoy(args) => Ok(args.bootstrap(policy).to_value()),
+            Self::Istio(args) => args.manifest(policy),
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::envoy::{EnvoyBinary, Wanted, find};
 use super::module;
 use super::output::{Failure, note};
+use super::policy_file::PolicyFile;
 
 /// Which Envoy and which module to run.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,6 +35,18 @@ impl Parts {
     pub fn module(&self) -> Result<PathBuf, Failure> {
         module::module(self.module.as_deref(), &mut note).map_err(Failure::no)
     }
+}
+
+/// The policy in that file; what is wrong or doubtful about it is said on the way.
+pub fn load_policy(path: &Path) -> Result<PolicyFile, Failure> {
+    let policy = PolicyFile::load(path).map_err(|error| {
+        note(&error.to_string());
+        Failure::Told(error.exit_code())
+    })?;
+    for warning in policy.warnings() {
+        note(&format!("warning: {warning}"));
+    }
+    Ok(policy)
 }
 
 /// A place to listen: `PORT`, `:PORT` or `ADDRESS:PORT`. Loopback unless an address is given.

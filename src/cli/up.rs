@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::envoy::{Bootstrap, Envoy, Filter, Options, Upstream};
 use super::output::{Failure, Paint, exit, note, say};
 use super::policy_file::PolicyFile;
-use super::run::{Parts, asked_to_end, block_on, listen_address};
+use super::run::{Parts, asked_to_end, block_on, listen_address, load_policy};
 
 /// Run Envoy with a policy in front of a service
 ///
@@ -66,14 +66,7 @@ const KNOCK: Duration = Duration::from_secs(5);
 impl Args {
     /// Runs the command.
     pub fn run(&self) -> ExitCode {
-        let policy = match PolicyFile::load(&self.policy) {
-            Ok(policy) => policy,
-            Err(error) => {
-                note(&error.to_string());
-                return ExitCode::from(error.exit_code());
-            }
-        };
-        exit(block_on(self.serve(&policy)))
+        exit(load_policy(&self.policy).and_then(|policy| block_on(self.serve(&policy))))
     }
 
     async fn serve(&self, policy: &PolicyFile) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! What the demo prints.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use super::examples::{Outcome, Part};
 use super::world::World;
@@ -29,7 +30,7 @@ pub fn introduction(world: &World, paint: Paint) -> String {
                 world.staff.issuer.address()
             ),
         ),
-        ("policy", world.policy.display().to_string()),
+        ("policy", shown(&world.policy)),
     ] {
         let _ = writeln!(text, "  {name:<8} {value}");
     }
@@ -121,19 +122,66 @@ pub fn invitation(world: &World, paint: Paint) -> String {
     let token = world.customers.token(&serde_json::json!({
         "email_verified": true, "scope": "orders.write",
     }));
-    format!(
-        "\n{title}\n\n  TOKEN={token}\n\n  \
-         curl -i {url}/products/42\n  \
-         curl -i {url}/orders\n  \
-         curl -i {url}/orders -H \"Authorization: Bearer $TOKEN\"\n  \
-         curl -i {url}/orders -H \"Authorization: Bearer $TOKEN\" \\\n      -H 'content-type: application/json' -d '{{\"sku\":\"KET-0042\",\"quantity\":2}}'\n  \
-         curl -i {url}/orders -H \"Authorization: Bearer $TOKEN\" \\\n      -H 'content-type: application/json' -d '{{\"sku\":\"kettle\"}}'\n\n  \
-         forecourt token --issuer staff --claim 'roles=[\"catalogue\"]'    another token\n  \
-         forecourt explain {policy} --path /orders    why it decides so\n  \
-         http://{admin}/stats?filter=forecourt    what was counted\n\n\
-         Ctrl-C ends everything.\n",
-        title = paint.bold("Your turn (in another terminal)"),
-        policy = world.policy.display(),
-        admin = world.envoy.admin(),
-    )
+    let bearer = "-H \"Authorization: Bearer $TOKEN\"";
+    let json = "-H 'content-type: application/json'";
+    let me = std::env::args()
+        .next()
+        .unwrap_or_else(|| "forecourt".to_owned());
+    let mut text = format!("\n{}\n\n", paint.bold("Your turn, in another terminal"));
+    for (why, commands) in [
+        ("a token, good for an hour", vec![format!("TOKEN={token}")]),
+        (
+            "with it and without",
+            vec![
+                format!("curl -i {url}/products/42"),
+                format!("curl -i {url}/orders"),
+                format!("curl -i {url}/orders {bearer}"),
+            ],
+        ),
+        (
+            "a good order and a bad one",
+            vec![
+                format!(
+                    "curl -i {url}/orders {bearer} {json} -d '{{\"sku\":\"KET-0042\",\"quantity\":2}}'"
+                ),
+                format!("curl -i {url}/orders {bearer} {json} -d '{{\"sku\":\"kettle\"}}'"),
+            ],
+        ),
+        (
+            "another token, for staff",
+            vec![format!(
+                "{me} token --issuer staff --claim 'roles=[\"catalogue\"]'"
+            )],
+        ),
+        (
+            "why it decides as it does",
+            vec![format!(
+                "{me} explain {} --path /orders",
+                shown(&world.policy)
+            )],
+        ),
+        (
+            "what was counted",
+            vec![format!(
+                "curl -s 'http://{}/stats?filter=wasmcustom'",
+                world.envoy.admin()
+            )],
+        ),
+    ] {
+        let _ = writeln!(text, "  {}", paint.dim(&format!("# {why}")));
+        for command in commands {
+            let _ = writeln!(text, "  {command}");
+        }
+        text.push('\n');
+    }
+    text + "Ctrl-C ends everything.\n"
+}
+
+/// A path as it can be typed from here.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }

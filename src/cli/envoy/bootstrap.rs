@@ -91,6 +91,8 @@ impl Bootstrap {
             "name": "envoy.filters.http.router",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                // How long the service took is nobody's business outside.
+                "suppress_envoy_headers": true,
             },
         });
         let filters: Vec<Value> = self
