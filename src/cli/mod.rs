@@ -3,6 +3,7 @@
 pub mod check;
 pub mod client;
 mod clock;
+pub mod codes;
 pub mod demo;
 pub mod envoy;
 pub mod explain;
@@ -13,6 +14,7 @@ pub mod module;
 mod output;
 pub mod policy_file;
 mod print;
+pub mod reference;
 pub mod render;
 mod run;
 pub mod schema;
@@ -70,6 +72,7 @@ enum Command {
     Token(token::Args),
     Render(render::Args),
     Schema(schema::Args),
+    Codes(codes::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -82,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Token(args) => args.run(),
         Command::Render(args) => args.run(),
         Command::Schema(args) => args.run(),
+        Command::Codes(args) => args.run(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use super::reference;
 use crate::config::RawPolicy;
 
 /// Print the JSON Schema of policies, for editors to complete and check them
@@ -13,12 +14,20 @@ use crate::config::RawPolicy;
 ///   # yaml-language-server: $schema=forecourt.schema.json   (first line of the policy)
 #[derive(Clone, Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
-pub struct Args {}
+pub struct Args {
+    /// Print a reference for people instead, in Markdown
+    #[arg(long)]
+    markdown: bool,
+}
 
 impl Args {
     /// Runs the command.
     pub fn run(&self) -> ExitCode {
-        println!("{:#}", policy_schema());
+        if self.markdown {
+            print!("{}", reference::policy_reference());
+        } else {
+            println!("{:#}", policy_schema());
+        }
         ExitCode::SUCCESS
     }
 }

@@ -42,6 +42,7 @@ pub const VERSION: &str = "forecourt/v1";
 /// keep of the answers.
 #[derive(Clone, Debug, Deserr, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "Policy", deny_unknown_fields))]
 #[deserr(error = Problems, rename_all = camelCase, deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct RawPolicy {

@@ -17,6 +17,7 @@ use crate::token::Access;
 /// One route.
 #[derive(Clone, Debug, Deserr, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "Route", deny_unknown_fields))]
 #[deserr(error = Problems, rename_all = camelCase, deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct RawRoute {
@@ -47,6 +48,7 @@ pub struct RawRoute {
 /// The requests that a route takes.
 #[derive(Clone, Debug, Deserr, Serialize)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "Match", deny_unknown_fields))]
 #[deserr(error = Problems, rename_all = camelCase, deny_unknown_fields)]
 #[serde(rename_all = "camelCase")]
 pub struct RawMatch {

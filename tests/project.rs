@@ -1,0 +1,219 @@
+//! What keeps the project itself in shape: the direction of its dependencies, and documents that
+//! must agree with the code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    missing_docs
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use forecourt::cli::policy_file::PolicyFile;
+use forecourt::cli::reference;
+use forecourt::cli::schema::policy_schema;
+use forecourt::cli::yaml::Document;
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|held| held == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Which modules each module may name; the rest of the core is for everybody.
+const LAYERS: &[(&str, &[&str])] = &[
+    (
+        "wasm",
+        &[
+            "driver", "host", "config", "policy", "token", "fetch", "reply", "head",
+        ],
+    ),
+    (
+        "driver",
+        &[
+            "exchange", "host", "policy", "token", "fetch", "config", "reply",
+        ],
+    ),
+    (
+        "exchange",
+        &["policy", "token", "schema", "hints", "route", "reply"],
+    ),
+    ("host", &["reply"]),
+    (
+        "config",
+        &["policy", "token", "schema", "hints", "route", "fetch"],
+    ),
+    ("policy", &["token", "schema", "hints", "route"]),
+    ("token", &["reply", "fetch"]),
+    ("schema", &["reply"]),
+    ("hints", &["reply"]),
+    ("route", &[]),
+    ("fetch", &["reply"]),
+    ("reply", &[]),
+    ("trace", &[]),
+    ("head", &[]),
+    ("time", &[]),
+];
+/// Plain data that every layer may name.
+const EVERYWHERE: &[&str] = &["head", "time", "trace"];
+
+#[test]
+fn dependencies_point_one_way() {
+    let src = root().join("src");
+    let mut seen = BTreeSet::new();
+    for path in files(&src, "rs") {
+        let inner = path.strip_prefix(&src).unwrap();
+        let module = inner
+            .iter()
+            .next()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs")
+            .to_owned();
+        if matches!(module.as_str(), "cli" | "bin" | "lib") {
+            continue;
+        }
+        let allowed = LAYERS.iter().find(|(name, _)| *name == module);
+        let allowed = allowed
+            .unwrap_or_else(|| panic!("{} is in no layer", inner.display()))
+            .1;
+        let text = fs::read_to_string(&path).unwrap();
+        // Tests may reach for what makes them short.
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        seen.insert(module.clone());
+        for part in text.split("crate::").skip(1) {
+            let named: String = part
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .collect();
+            assert!(
+                named == module
+                    || allowed.contains(&named.as_str())
+                    || EVERYWHERE.contains(&named.as_str()),
+                "{} names crate::{named}",
+                inner.display()
+            );
+        }
+        if module != "wasm" {
+            assert!(
+                !text.contains("proxy_wasm::"),
+                "{} names proxy_wasm",
+                inner.display()
+            );
+        }
+    }
+    assert!(seen.len() > 8, "{seen:?}");
+}
+
+#[test]
+fn the_printed_schema_accepts_what_the_module_accepts_and_knows_the_same_keys() {
+    let schema = policy_schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut policies = vec![document(&root().join("envoy/demo-policy.yaml"))];
+    for path in files(&root().join("tests/scenarios"), "yaml") {
+        policies.push(document(&path)["policy"].clone());
+    }
+    assert!(policies.len() > 3);
+    for mut policy in policies {
+        // Scenarios leave the keys to the test run.
+        for issuer in policy["issuers"]
+            .as_object_mut()
+            .into_iter()
+            .flat_map(|map| map.values_mut())
+        {
+            if issuer.get("jwks").is_none() {
+                issuer["jwks"] = serde_json::json!({ "inline": { "keys": [] } });
+            }
+        }
+        let errors: Vec<_> = validator
+            .iter_errors(&policy)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        policy["routes"][0]["acess"] = "public".into();
+        assert!(
+            !validator.is_valid(&policy),
+            "unknown keys are refused by the schema too"
+        );
+    }
+}
+
+fn document(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap();
+    Document::parse(&text)
+        .unwrap_or_else(|error| panic!("{}: {error:?}", path.display()))
+        .value
+}
+
+/// The README's parts that are made from the code stand between `<!-- made: NAME -->` and
+/// `<!-- end -->`. With `FORECOURT_BLESS=1` they are written anew.
+#[test]
+fn the_readme_says_what_the_code_says() {
+    let path = root().join("README.md");
+    let mut readme = fs::read_to_string(&path).unwrap();
+    for (name, made) in [
+        ("policy", reference::policy_reference()),
+        ("codes", reference::code_reference()),
+    ] {
+        let begin = format!("<!-- made: {name} -->\n");
+        let start = readme.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
+        let end = start + readme[start..].find("<!-- end -->").unwrap();
+        if bless() {
+            readme.replace_range(start..end, &made);
+            fs::write(&path, &readme).unwrap();
+        }
+        assert_eq!(
+            &readme[start..end],
+            made,
+            "run `FORECOURT_BLESS=1 cargo test --test project`"
+        );
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a switch for whoever runs the test"
+)]
+fn bless() -> bool {
+    std::env::var("FORECOURT_BLESS").is_ok()
+}
+
+/// Every fenced `yaml` block of the README that is a policy compiles, once its keys are there.
+#[test]
+fn the_readmes_policies_are_policies() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let blocks = readme
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap());
+    let policies: Vec<_> = blocks
+        .filter(|block| block.contains("version: forecourt/v1"))
+        .collect();
+    assert!(!policies.is_empty());
+    for policy in policies {
+        if let Err(error) = PolicyFile::parse(policy, "README.md", &root().join("envoy")) {
+            panic!("{error}\n{policy}");
+        }
+    }
+}
