@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use crate::exchange::{Exchange, Step, internal};
+use crate::exchange::{AnswerStep, Exchange, Step, internal};
 use crate::head::{Edit, RequestHead, ResponseHead};
 use crate::host::{Counter, Host, HostError};
 use crate::policy::Policy;
@@ -112,22 +112,65 @@ impl Stream {
         }
     }
 
-    /// The answer's headers are here.
-    pub fn response_headers(&mut self, host: &mut dyn Host) -> Flow {
+    /// The answer's headers are here; `ends` when nothing follows.
+    pub fn response_headers(&mut self, host: &mut dyn Host, ends: bool) -> Flow {
         if !self.exchange.is_forwarded() {
             return Flow::Continue;
         }
-        let done = (|| {
-            let head = ResponseHead {
-                headers: host.response_headers()?,
-            };
-            let now = UnixTime::from(host.now()?);
-            let edits = self.exchange.response(&head, now);
-            apply(&edits, |edits| host.edit_response(edits))
-        })();
-        match done {
-            Ok(()) => Flow::Continue,
+        if self.exchange.wants_cache_status() {
+            let from_cache = host.answered_from_cache();
+            self.exchange.answered_from_cache(from_cache);
+        }
+        let (headers, now) = match (host.response_headers(), host.now()) {
+            (Ok(headers), Ok(now)) => (headers, UnixTime::from(now)),
             // A hint that could not be set may be the one that keeps an answer private.
+            _ => return self.fail(host),
+        };
+        let step = self.exchange.response(ResponseHead { headers }, ends, now);
+        self.carry_answer(host, step)
+    }
+
+    /// More of the answer is here: `size` bytes of it so far, `ends` when that was all.
+    pub fn response_body(&mut self, host: &mut dyn Host, size: usize, ends: bool) -> Flow {
+        let Some(limit) = self.exchange.answer_limit() else {
+            return Flow::Continue;
+        };
+        let too_large = size as u64 > limit;
+        if !ends && !too_large {
+            return Flow::Pause;
+        }
+        self.whole_answer(host, (!too_large).then_some(size))
+    }
+
+    /// Trailers end the answer too.
+    pub fn response_trailers(&mut self, host: &mut dyn Host) -> Flow {
+        match self.exchange.answer_limit() {
+            None => Flow::Continue,
+            Some(limit) => self.whole_answer(host, usize::try_from(limit).ok()),
+        }
+    }
+
+    fn whole_answer(&mut self, host: &mut dyn Host, size: Option<usize>) -> Flow {
+        // An answer that cannot be read goes on without a tag: nothing that its head promised
+        // depends on one.
+        let body = size.and_then(|size| host.response_body(size).ok());
+        let step = self.exchange.response_body(body.as_deref());
+        self.carry_answer(host, step)
+    }
+
+    fn carry_answer(&mut self, host: &mut dyn Host, step: AnswerStep) -> Flow {
+        let (edits, flow) = match step {
+            AnswerStep::Forward(edits) => (edits, Flow::Continue),
+            AnswerStep::AwaitBody(edits) => (edits, Flow::Pause),
+            AnswerStep::NotModified(fields) => {
+                return match host.not_modified(&fields) {
+                    Ok(()) => Flow::Pause,
+                    Err(HostError) => self.fail(host),
+                };
+            }
+        };
+        match apply(&edits, |edits| host.edit_response(edits)) {
+            Ok(()) => flow,
             Err(HostError) => self.fail(host),
         }
     }

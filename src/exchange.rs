@@ -32,6 +32,18 @@ pub enum Step {
     Reply(Reply),
 }
 
+/// What the driver does next with an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerStep {
+    /// Apply the edits and let the answer go on.
+    Forward(Vec<Edit>),
+    /// Apply the edits and keep the answer, head and all, until it is whole; then hand it to
+    /// [`Exchange::response_body`].
+    AwaitBody(Vec<Edit>),
+    /// Answer 304 with these fields in its place.
+    NotModified(Vec<(String, Vec<u8>)>),
+}
+
 /// One request and its response.
 #[derive(Debug)]
 pub struct Exchange {
@@ -54,6 +66,13 @@ enum State {
     Body(BodyPlan),
     /// The request went on; its response is next.
     Forwarded,
+    /// The answer is being gathered.
+    Answer {
+        /// Its head, as it will go on.
+        head: ResponseHead,
+        /// The most bytes that are held.
+        limit: u64,
+    },
     /// We answered ourselves; nothing more is decided.
     Replied,
 }
@@ -158,9 +177,13 @@ impl Exchange {
             format!("`{name}` (routes[{index}]) takes {method} {}", path.raw)
         });
         self.check_access(policy, route, head, env, edits)?;
-        self.asked.verified = self.granted.is_some();
-        self.asked.credentials = head.headers.has("authorization");
-        self.asked.method = head.method().to_vec();
+        self.asked = hints::Asked {
+            verified: self.granted.is_some(),
+            credentials: head.headers.has("authorization"),
+            parameters: decoded(&taken.params),
+            ..hints::Asked::of(head)
+        };
+        edits.extend(route.hints.request_edits(head));
         if let Some(rule) = &route.params {
             let checked = rule.check(&taken.params, path.query, &head.headers, &mut self.trace);
             self.weigh(checked, route, rule.monitor)?;
@@ -307,21 +330,88 @@ impl Exchange {
         Step::Reply(refusal.reply(&self.head))
     }
 
+    /// Whether the hints say in `Cache-Status` who answered, and so need to know.
+    pub fn wants_cache_status(&self) -> bool {
+        let rule = self.route().map(|route| &route.hints);
+        self.is_forwarded() && rule.is_some_and(|rule| rule.cache_status.is_some())
+    }
+
+    /// Tells whether a cache between here and the service answered.
+    pub fn answered_from_cache(&mut self, from_cache: bool) {
+        self.asked.from_cache = Some(from_cache);
+    }
+
     /// Decides on the head of the service's answer. Our own replies are left as they are.
-    pub fn response(&mut self, head: &ResponseHead, now: UnixTime) -> Vec<Edit> {
+    pub fn response(&mut self, mut head: ResponseHead, ends: bool, now: UnixTime) -> AnswerStep {
         if !self.is_forwarded() {
-            return Vec::new();
+            return AnswerStep::Forward(Vec::new());
         }
         let policy = Rc::clone(&self.policy);
         let untouched = hints::Rule::default();
-        let route = self.route.and_then(|index| policy.routes.get(index));
-        let rule = route.map_or(&untouched, |route| &route.hints);
-        rule.decide(&self.asked, head, now, &mut self.trace)
+        let rule = self.hints_rule(&policy).unwrap_or(&untouched);
+        let edits = rule.decide(&self.asked, &head, now, &mut self.trace);
+        head.headers.apply(&edits);
+        // Where headers cannot be held back for a body, an answer's cannot either.
+        let held = if ends || policy.body_checks == BodyChecks::Stream {
+            None
+        } else {
+            rule.wants_body(&self.asked, &head)
+        };
+        match held {
+            Some(limit) => {
+                self.trace.note("hints", || {
+                    format!("the answer waits for its entity tag, up to {limit} bytes")
+                });
+                self.state = State::Answer { head, limit };
+                AnswerStep::AwaitBody(edits)
+            }
+            None => match self.not_modified(rule, &head) {
+                Some(step) => step,
+                None => AnswerStep::Forward(edits),
+            },
+        }
+    }
+
+    /// How many bytes of an answer may be gathered; `None` when none is awaited.
+    pub fn answer_limit(&self) -> Option<u64> {
+        match &self.state {
+            State::Answer { limit, .. } => Some(*limit),
+            _ => None,
+        }
+    }
+
+    /// Decides on the whole answer; `None` when it turned out too large to be held.
+    pub fn response_body(&mut self, body: Option<&[u8]>) -> AnswerStep {
+        let State::Answer { mut head, .. } = std::mem::replace(&mut self.state, State::Forwarded)
+        else {
+            return AnswerStep::Forward(Vec::new());
+        };
+        let policy = Rc::clone(&self.policy);
+        let (Some(rule), Some(body)) = (self.hints_rule(&policy), body) else {
+            return AnswerStep::Forward(Vec::new());
+        };
+        let edits: Vec<Edit> = rule.etag(&head, body).into_iter().collect();
+        head.headers.apply(&edits);
+        self.not_modified(rule, &head)
+            .unwrap_or(AnswerStep::Forward(edits))
+    }
+
+    fn not_modified(&mut self, rule: &hints::Rule, head: &ResponseHead) -> Option<AnswerStep> {
+        let fields = rule.not_modified(&self.asked, head)?;
+        self.state = State::Replied;
+        self.trace
+            .note("hints", || "304: the client has the answer already".into());
+        Some(AnswerStep::NotModified(fields))
+    }
+
+    fn hints_rule<'a>(&self, policy: &'a Policy) -> Option<&'a hints::Rule> {
+        let route = policy.routes.get(self.route?)?;
+        Some(&route.hints)
     }
 
     /// Whether the request went to the service.
     pub fn is_forwarded(&self) -> bool {
-        matches!(self.state, State::Forwarded)
+        matches!(self.state, State::Forwarded | State::Answer { .. })
     }
 
     /// The reason of the refusal that was carried out.
@@ -358,6 +448,15 @@ impl Exchange {
 /// The refusal of a request whose checks could not be carried out.
 pub fn internal() -> Refusal {
     Refusal::new(Code::Internal, "The request could not be checked.")
+}
+
+/// Path parameters as the service reads them.
+fn decoded(params: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+    let decoded = |(name, value): &(&str, &str)| {
+        let value = percent_encoding::percent_decode_str(value);
+        ((*name).to_owned(), value.collect())
+    };
+    params.iter().map(decoded).collect()
 }
 
 fn unmatched(miss: Miss) -> Refusal {

@@ -24,6 +24,12 @@ pub trait Host {
     fn response_headers(&mut self) -> Result<Headers, HostError>;
     /// Changes response headers, which must not have gone on yet.
     fn edit_response(&mut self, edits: &[Edit]) -> Result<(), HostError>;
+    /// The first `size` bytes of the answer gathered so far.
+    fn response_body(&mut self, size: usize) -> Result<Vec<u8>, HostError>;
+    /// Whether a cache of the proxy gave the answer.
+    fn answered_from_cache(&mut self) -> bool;
+    /// Answers `304 Not Modified` with these fields in the place of the answer in hand.
+    fn not_modified(&mut self, fields: &[(String, Vec<u8>)]) -> Result<(), HostError>;
     /// Answers in the service's place.
     fn reply(&mut self, reply: &Reply) -> Result<(), HostError>;
     /// Publishes a value to access logs, as filter state `wasm.NAME`. Best effort.

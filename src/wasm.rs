@@ -126,8 +126,19 @@ impl HttpContext for Filter {
         action(self.stream.request_trailers(&mut self.envoy))
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        action(self.stream.response_headers(&mut self.envoy))
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        action(self.stream.response_headers(&mut self.envoy, end_of_stream))
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        action(
+            self.stream
+                .response_body(&mut self.envoy, size, end_of_stream),
+        )
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        action(self.stream.response_trailers(&mut self.envoy))
     }
 }
 
@@ -191,8 +202,49 @@ impl Host for Envoy {
         edit(MapType::HttpResponseHeaders, edits)
     }
 
+    fn response_body(&mut self, size: usize) -> Result<Vec<u8>, HostError> {
+        hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size)
+            .map(Option::unwrap_or_default)
+            .map_err(|_| HostError)
+    }
+
+    fn answered_from_cache(&mut self) -> bool {
+        let details = hostcalls::get_property(vec!["response", "code_details"]);
+        details.ok().flatten().as_deref() == Some(b"cache.response_from_cache_filter")
+    }
+
+    fn not_modified(&mut self, fields: &[(String, Vec<u8>)]) -> Result<(), HostError> {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_slice()))
+            .collect();
+        bindings::send_local_response(&bindings::LocalResponse {
+            status: 304,
+            details: "forecourt_not_modified",
+            headers: &fields,
+            body: &[],
+            grpc_status: -1,
+        })
+    }
+
     fn reply(&mut self, reply: &Reply) -> Result<(), HostError> {
-        bindings::send_local_response(reply)
+        let fields: Vec<_> = reply
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
+        let (status, grpc_status, body) = match &reply.grpc {
+            Some((grpc_status, message)) => (200, *grpc_status, message.as_bytes()),
+            None => (u32::from(reply.status), -1, reply.body.as_slice()),
+        };
+        // The reason code goes along as response code details, for `%RESPONSE_CODE_DETAILS%`.
+        bindings::send_local_response(&bindings::LocalResponse {
+            status,
+            details: &format!("forecourt_{}", reply.code.as_str()),
+            headers: &fields,
+            body,
+            grpc_status,
+        })
     }
 
     fn publish(&mut self, name: &str, value: &str) {
@@ -231,7 +283,7 @@ fn edit(map: MapType, edits: &[Edit]) -> Result<(), HostError> {
 
 /// Host functions of the proxy-wasm ABI 0.2.1, called without the SDK's panics.
 mod bindings {
-    use super::{HostError, MapType, Reply};
+    use super::{HostError, MapType};
     use crate::head::to_wire;
 
     const OK: u32 = 0;
@@ -352,30 +404,29 @@ mod bindings {
         ok(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
     }
 
-    /// The reason code goes along as response code details, for `%RESPONSE_CODE_DETAILS%`.
-    pub fn send_local_response(reply: &Reply) -> Result<(), HostError> {
-        let details = format!("forecourt_{}", reply.code.as_str());
-        let headers: Vec<_> = reply
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-            .collect();
-        let headers = to_wire(&headers);
-        let (status, grpc_status, body) = match &reply.grpc {
-            Some((grpc_status, message)) => (200, *grpc_status, message.as_bytes()),
-            None => (u32::from(reply.status), -1, reply.body.as_slice()),
-        };
+    /// An answer in the service's place.
+    pub struct LocalResponse<'a> {
+        pub status: u32,
+        pub details: &'a str,
+        pub headers: &'a [(&'a [u8], &'a [u8])],
+        pub body: &'a [u8],
+        /// -1 where the client does not speak gRPC.
+        pub grpc_status: i32,
+    }
+
+    pub fn send_local_response(response: &LocalResponse<'_>) -> Result<(), HostError> {
+        let headers = to_wire(response.headers);
         // SAFETY: as above.
         ok(unsafe {
             proxy_send_local_response(
-                status,
-                details.as_ptr(),
-                details.len(),
-                body.as_ptr(),
-                body.len(),
+                response.status,
+                response.details.as_ptr(),
+                response.details.len(),
+                response.body.as_ptr(),
+                response.body.len(),
                 headers.as_ptr(),
                 headers.len(),
-                grpc_status,
+                response.grpc_status,
             )
         })
     }

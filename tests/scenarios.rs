@@ -18,7 +18,7 @@ use forecourt::cli::client::{self, Protocol};
 use forecourt::cli::envoy::Envoy;
 use forecourt::cli::serve::{Reply, Service as Backend};
 use forecourt::config;
-use forecourt::exchange::{Exchange, Step};
+use forecourt::exchange::{AnswerStep, Exchange, Step};
 use forecourt::head::{Edit, Headers, RequestHead, ResponseHead};
 use forecourt::policy::Policy;
 use forecourt::time::UnixTime;
@@ -185,18 +185,35 @@ fn run_natively(policy: &Rc<Policy>, document: &Value, case: &Case) -> (Outcome,
                 body,
             });
             let mut answer = headers(&answer_fields(case));
+            if !case.answer.body.is_empty() {
+                let length = case.answer.body.len().to_string();
+                answer.apply(&[Edit::Set("content-length".into(), length.into())]);
+            }
             answer.apply(&[Edit::Set(
                 ":status".into(),
                 case.answer.status.to_string().into(),
             )]);
-            let edits = exchange.response(
-                &ResponseHead {
+            outcome.status = case.answer.status;
+            let ends = case.answer.body.is_empty();
+            let mut step = exchange.response(
+                ResponseHead {
                     headers: answer.clone(),
                 },
+                ends,
                 now,
             );
-            answer.apply(&edits);
-            outcome.status = case.answer.status;
+            if let AnswerStep::AwaitBody(edits) = step {
+                answer.apply(&edits);
+                step = exchange.response_body(Some(case.answer.body.as_bytes()));
+            }
+            match step {
+                AnswerStep::NotModified(fields) => {
+                    outcome.status = 304;
+                    let pair = |(name, value): (String, Vec<u8>)| (name.into_bytes(), value);
+                    answer = Headers::new(fields.into_iter().map(pair).collect());
+                }
+                AnswerStep::Forward(edits) | AnswerStep::AwaitBody(edits) => answer.apply(&edits),
+            }
             outcome.headers = texts(&answer);
         }
         Step::AwaitBody { .. } => panic!("a whole body is not awaited again"),

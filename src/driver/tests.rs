@@ -21,6 +21,8 @@ enum Call {
     RequestBody(usize),
     ResponseHeaders,
     EditResponse(Vec<Edit>),
+    ResponseBody(usize),
+    NotModified(Vec<String>),
     Reply(u16, Code),
     Publish(String, String),
     Count(String),
@@ -91,6 +93,20 @@ impl Host for Recorder {
         self.record(Call::EditResponse(edits.to_vec()))
     }
 
+    fn response_body(&mut self, size: usize) -> Result<Vec<u8>, HostError> {
+        self.record(Call::ResponseBody(size))?;
+        Ok(self.body.iter().copied().take(size).collect())
+    }
+
+    fn answered_from_cache(&mut self) -> bool {
+        false
+    }
+
+    fn not_modified(&mut self, fields: &[(String, Vec<u8>)]) -> Result<(), HostError> {
+        let names = fields.iter().map(|(name, _)| name.clone()).collect();
+        self.record(Call::NotModified(names))
+    }
+
     fn reply(&mut self, reply: &Reply) -> Result<(), HostError> {
         self.record(Call::Reply(reply.status, reply.code))
     }
@@ -117,6 +133,8 @@ fn stream(body_checks: &str) -> Stream {
         "routes": [
             { "match": { "path": "/open" }, "access": "public" },
             { "match": { "path": "/secret" }, "access": "public", "cache": { "noStore": true } },
+            { "match": { "path": "/tagged" }, "access": "public",
+              "cache": { "ttl": "1m", "validation": { "etag": "strong", "maxBytes": 16 } } },
             { "match": { "path": "/orders" }, "access": "public",
               "request": { "body": { "contentTypes": ["application/json"], "maxBytes": 16, "schema": { "type": "object" } } } },
         ]
@@ -149,7 +167,7 @@ fn a_public_request_costs_three_host_calls_and_its_answer_two() {
         ]
     );
     host.calls.clear();
-    assert_eq!(stream.response_headers(&mut host), Flow::Continue);
+    assert_eq!(stream.response_headers(&mut host, false), Flow::Continue);
     assert_eq!(
         host.calls,
         [Call::ResponseHeaders, Call::Now],
@@ -247,7 +265,7 @@ fn an_answer_whose_hints_cannot_be_set_is_withheld() {
         host.calls.clear();
         host.failing = Some(failing);
         assert_eq!(
-            stream.response_headers(&mut host),
+            stream.response_headers(&mut host, false),
             Flow::Pause,
             "call {failing}"
         );
@@ -271,7 +289,7 @@ fn our_own_replies_pass_back_through_the_filter_untouched() {
         ]
     );
     host.calls.clear();
-    assert_eq!(stream.response_headers(&mut host), Flow::Continue);
+    assert_eq!(stream.response_headers(&mut host, false), Flow::Continue);
     assert_eq!(host.calls, []);
 }
 
@@ -287,4 +305,65 @@ fn events_out_of_order_change_nothing() {
     assert_eq!(ask(&mut stream, &mut host, false), Flow::Continue);
     assert_eq!(stream.request_body(&mut host, 5, true), Flow::Continue);
     assert_eq!(stream.request_trailers(&mut host), Flow::Continue);
+}
+
+const TAGGED: &[(&str, &str)] = &[(":method", "GET"), (":path", "/tagged")];
+
+/// Asks for a tagged answer, with a further field, and returns the stream and its host.
+fn tagged(body_checks: &str, field: (&str, &str), length: &str) -> (Stream, Recorder) {
+    let (mut stream, mut host) = (
+        stream(body_checks),
+        Recorder::new(&[TAGGED, &[field]].concat()),
+    );
+    assert_eq!(ask(&mut stream, &mut host, true), Flow::Continue);
+    host.response = headers(&[(":status", "200"), ("content-length", length)]);
+    host.body = b"hello".to_vec();
+    host.calls.clear();
+    (stream, host)
+}
+
+#[test]
+fn a_small_answer_waits_for_its_entity_tag_and_the_next_client_gets_304() {
+    let (mut stream, mut host) = tagged("hold", ("x", "y"), "5");
+    assert_eq!(stream.response_headers(&mut host, false), Flow::Pause);
+    assert_eq!(stream.response_body(&mut host, 3, false), Flow::Pause);
+    assert_eq!(stream.response_body(&mut host, 5, true), Flow::Continue);
+    let Some(Call::EditResponse(edits)) = host.calls.last() else {
+        panic!("{:?}", host.calls);
+    };
+    let [Edit::Set(name, tag)] = edits.as_slice() else {
+        panic!("{edits:?}");
+    };
+    assert_eq!(name, "etag");
+
+    let tag = std::str::from_utf8(tag).unwrap();
+    let (mut stream, mut host) = tagged("hold", ("if-none-match", tag), "5");
+    assert_eq!(stream.response_headers(&mut host, false), Flow::Pause);
+    assert_eq!(stream.response_body(&mut host, 5, true), Flow::Pause);
+    assert_eq!(
+        host.calls.last(),
+        Some(&Call::NotModified(vec![
+            "cache-control".into(),
+            "etag".into()
+        ]))
+    );
+}
+
+#[test]
+fn answers_that_are_large_or_cannot_wait_are_never_held() {
+    for (body_checks, length) in [("hold", "17"), ("stream", "5")] {
+        let (mut stream, mut host) = tagged(body_checks, ("x", "y"), length);
+        assert_eq!(stream.response_headers(&mut host, false), Flow::Continue);
+        assert_eq!(stream.response_body(&mut host, 5, true), Flow::Continue);
+        assert!(
+            !host
+                .calls
+                .iter()
+                .any(|call| matches!(call, Call::ResponseBody(_)))
+        );
+    }
+    let (mut stream, mut host) = tagged("hold", ("x", "y"), "5");
+    assert_eq!(stream.response_headers(&mut host, false), Flow::Pause);
+    let flow = stream.response_body(&mut host, 17, false);
+    assert_eq!(flow, Flow::Continue, "it said that it was smaller");
 }
