@@ -11,7 +11,7 @@ use crate::host::{Counter, Host, HostError};
 use crate::policy::Policy;
 use crate::reply::Reply;
 use crate::time::UnixTime;
-use crate::token::{Crypto, Env, Keys};
+use crate::token::{Cache, Crypto, Env, Keys};
 use crate::trace::Trace;
 
 /// Whether the message in hand goes on now.
@@ -21,6 +21,16 @@ pub enum Flow {
     Continue,
     /// It waits, or was answered.
     Pause,
+}
+
+/// What the streams of one VM share.
+pub struct Tools<'a> {
+    /// Keys that are not in the policy.
+    pub keys: &'a dyn Keys,
+    /// Checks signatures.
+    pub crypto: &'a dyn Crypto,
+    /// Tokens that have been verified before.
+    pub cache: &'a Cache,
 }
 
 /// One HTTP stream.
@@ -50,25 +60,28 @@ impl Stream {
     }
 
     /// The request's headers are here; `ends` when nothing follows.
-    pub fn request_headers(
-        &mut self,
-        host: &mut dyn Host,
-        keys: &dyn Keys,
-        crypto: &dyn Crypto,
-        ends: bool,
-    ) -> Flow {
+    pub fn request_headers(&mut self, host: &mut dyn Host, tools: &Tools<'_>, ends: bool) -> Flow {
         let (now, headers) = match (host.now(), host.request_headers()) {
             (Ok(now), Ok(headers)) => (UnixTime::from(now), headers),
             _ => return self.fail(host),
         };
         let env = Env {
             now,
-            keys,
-            crypto,
-            cache: None,
+            keys: tools.keys,
+            crypto: tools.crypto,
+            cache: Some(tools.cache),
         };
+        let met = (tools.cache.hits(), tools.cache.misses());
         let step = self.exchange.request(RequestHead { headers }, ends, &env);
-        self.carry_out(host, step)
+        if tools.cache.hits() > met.0 {
+            host.count(Counter::TokenCacheHit);
+        }
+        if tools.cache.misses() > met.1 {
+            host.count(Counter::TokenCacheMiss);
+        }
+        let flow = self.carry_out(host, step);
+        self.tell_who(host);
+        flow
     }
 
     /// More of the body is here: `size` bytes of it so far, `ends` when that was all.
@@ -226,6 +239,19 @@ impl Stream {
         // but closed.
         let _ = host.reply(reply);
         Flow::Pause
+    }
+
+    /// Publishes what the policy wants known of a verified caller, and has Envoy route by it.
+    fn tell_who(&self, host: &mut dyn Host) {
+        let Some(granted) = self.exchange.granted() else {
+            return;
+        };
+        for (name, value) in &granted.logged {
+            host.publish(name, value);
+        }
+        if granted.clear_route_cache {
+            host.clear_route_cache();
+        }
     }
 
     fn report_monitored(&mut self, host: &mut dyn Host) {

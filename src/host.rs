@@ -34,6 +34,8 @@ pub trait Host {
     fn reply(&mut self, reply: &Reply) -> Result<(), HostError>;
     /// Publishes a value to access logs, as filter state `wasm.NAME`. Best effort.
     fn publish(&mut self, name: &str, value: &str);
+    /// Has the proxy choose its route again, by the headers as they are now. Best effort.
+    fn clear_route_cache(&mut self);
     /// Adds one to a counter. Best effort.
     fn count(&mut self, counter: Counter);
 }
@@ -45,6 +47,10 @@ pub enum Counter {
     Forwarded,
     /// Requests refused, by reason.
     Refused(crate::reply::Code),
+    /// Tokens whose signature had been verified before.
+    TokenCacheHit,
+    /// Tokens whose signature had to be verified.
+    TokenCacheMiss,
     /// Refusals that monitor mode let pass, by reason.
     Monitored(crate::reply::Code),
 }
@@ -54,6 +60,8 @@ impl Counter {
     pub fn name(self) -> String {
         match self {
             Self::Forwarded => "forecourt.forwarded".into(),
+            Self::TokenCacheHit => "forecourt.token_cache.hit".into(),
+            Self::TokenCacheMiss => "forecourt.token_cache.miss".into(),
             Self::Refused(code) => format!("forecourt.refused.{}", code.as_str()),
             Self::Monitored(code) => format!("forecourt.monitored.{}", code.as_str()),
         }

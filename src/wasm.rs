@@ -13,14 +13,14 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType, MetricType};
 
 use crate::config;
-use crate::driver::{Flow, Stream};
+use crate::driver::{Flow, Stream, Tools};
 use crate::head::{Edit, Headers};
 use crate::host::{Counter, Host, HostError};
 use crate::policy::Policy;
 use crate::reply::Reply;
-use crate::token::InlineOnly;
 use crate::token::algorithm::Algorithm;
 use crate::token::host_crypto::{self, HostCrypto};
+use crate::token::{Cache, InlineOnly};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
@@ -40,7 +40,11 @@ struct Root {
     policy: Rc<Policy>,
     counters: Counters,
     crypto: Rc<HostCrypto<Foreign>>,
+    tokens: Rc<Cache>,
 }
+
+/// How many verified tokens each VM remembers.
+const REMEMBERED_TOKENS: usize = 1000;
 
 /// Envoy's `verify_signature`.
 #[derive(Default)]
@@ -63,6 +67,7 @@ impl RootContext for Root {
         match config::from_json(&text) {
             Ok(policy) => {
                 self.policy = Rc::new(policy);
+                self.tokens = Rc::new(Cache::new(REMEMBERED_TOKENS));
                 self.crypto = Rc::new(HostCrypto::prove(Foreign));
                 log::info!(
                     "signatures that the host checks: {}",
@@ -86,6 +91,7 @@ impl RootContext for Root {
                 counters: Rc::clone(&self.counters),
             },
             crypto: Rc::clone(&self.crypto),
+            tokens: Rc::clone(&self.tokens),
         }))
     }
 
@@ -99,6 +105,7 @@ struct Filter {
     stream: Stream,
     envoy: Envoy,
     crypto: Rc<HostCrypto<Foreign>>,
+    tokens: Rc<Cache>,
 }
 
 impl Context for Filter {}
@@ -109,8 +116,11 @@ impl HttpContext for Filter {
         trap_on_purpose();
         action(self.stream.request_headers(
             &mut self.envoy,
-            &InlineOnly,
-            &*self.crypto,
+            &Tools {
+                keys: &InlineOnly,
+                crypto: &*self.crypto,
+                cache: &self.tokens,
+            },
             end_of_stream,
         ))
     }
@@ -249,6 +259,10 @@ impl Host for Envoy {
 
     fn publish(&mut self, name: &str, value: &str) {
         bindings::set_property(name, value.as_bytes());
+    }
+
+    fn clear_route_cache(&mut self) {
+        let _ = bindings::call_foreign_function("clear_route_cache", &[]);
     }
 
     fn count(&mut self, counter: Counter) {

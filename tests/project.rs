@@ -177,17 +177,20 @@ fn the_readme_says_what_the_code_says() {
         ("codes", reference::code_reference()),
     ] {
         let begin = format!("<!-- made: {name} -->\n");
-        let start = readme.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
-        let end = start + readme[start..].find("<!-- end -->").unwrap();
+        let (before, rest) = readme
+            .split_once(&begin)
+            .unwrap_or_else(|| panic!("no {begin}"));
+        let (held, after) = rest.split_once("<!-- end -->").unwrap();
+        let same = held == made;
+        readme = format!("{before}{begin}{made}<!-- end -->{after}");
         if bless() {
-            readme.replace_range(start..end, &made);
             fs::write(&path, &readme).unwrap();
+        } else {
+            assert!(
+                same,
+                "{name} has changed: FORECOURT_BLESS=1 cargo test --test project"
+            );
         }
-        assert_eq!(
-            &readme[start..end],
-            made,
-            "run `FORECOURT_BLESS=1 cargo test --test project`"
-        );
     }
 }
 

@@ -21,58 +21,58 @@ use crate::token::keyset::KeySet;
 pub struct RawJwks {
     /// The JWK set itself (RFC 7517 §5): `{ keys: [...] }`. Public keys only, except for HS*.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inline: Option<Value>,
     /// A file with the JWK set, beside the policy; `forecourt` puts its content in place of it.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// The address at which the issuer serves its keys, fetched by the proxy: `https`, or `http` on
     /// this machine.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     /// `true`: the issuer's metadata (OpenID Connect Discovery) says where the keys are; or where
     /// that metadata is, `{ uri, cluster }`. Its `issuer` has to be the one above.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<RawDiscovery>,
     /// With `uri` or `discovery`: the proxy's cluster that reaches the keys.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// With `discovery`: the host, or host and port, that serves the keys, where it is not the
     /// metadata's own. Keys at any other host are refused.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys_host: Option<String>,
     /// With `uri` or `discovery`: `jwks`, or `x509` for an object from `kid` to certificate.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub format: RawKeyFormat,
     /// Allows `http` to another machine, where the cluster or the mesh encrypts.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub plain_http: bool,
     /// Longest use of fetched keys before they are fetched anew, `1s` to `1d`. Where not given, the
     /// answer's `Cache-Control: max-age` says, up to `1d`, or it is `10m`.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_duration: Option<Span>,
     /// How much longer fetched keys may be used while the issuer cannot be reached, at most `7d`;
     /// `1h` where not given.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_stale: Option<Span>,
     /// Shortest time between two fetches, `1s` to `1h`; `10s` where not given. A token with an
     /// unknown `kid` makes the proxy fetch again, but not more often than this.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_refresh: Option<Span>,
     /// How long one fetch may take, and a request may wait for it, `1s` to `1m`; `5s` where not
     /// given.
     #[deserr(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
 }
 

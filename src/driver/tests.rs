@@ -25,6 +25,7 @@ enum Call {
     NotModified(Vec<String>),
     Reply(u16, Code),
     Publish(String, String),
+    ClearRouteCache,
     Count(String),
 }
 
@@ -115,6 +116,10 @@ impl Host for Recorder {
         let _ = self.record(Call::Publish(name.into(), value.into()));
     }
 
+    fn clear_route_cache(&mut self) {
+        let _ = self.record(Call::ClearRouteCache);
+    }
+
     fn count(&mut self, counter: Counter) {
         let _ = self.record(Call::Count(counter.name()));
     }
@@ -143,7 +148,13 @@ fn stream(body_checks: &str) -> Stream {
 }
 
 fn ask(stream: &mut Stream, host: &mut Recorder, ends: bool) -> Flow {
-    stream.request_headers(host, &InlineOnly, &InWasm, ends)
+    let cache = Cache::new(0);
+    let tools = Tools {
+        keys: &InlineOnly,
+        crypto: &InWasm,
+        cache: &cache,
+    };
+    stream.request_headers(host, &tools, ends)
 }
 
 const OPEN: &[(&str, &str)] = &[(":method", "GET"), (":path", "/open")];

@@ -51,6 +51,13 @@ struct Generations {
     old: HashMap<Box<[u8]>, Known>,
 }
 
+impl Default for Cache {
+    /// Remembers nothing.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl Cache {
     /// A memory of at most that many tokens; with 0 nothing is remembered.
     pub fn new(entries: usize) -> Self {
