@@ -18,6 +18,8 @@ pub use body::{BodyPlan, BodyRule, Content, ContentCheck};
 pub use engine::{Schema, SchemaError, Schemas, options};
 pub use explain::MOST as MOST_VIOLATIONS;
 pub use form::{FieldRule, FormRule};
+pub use inflate::{Coding, InflateError, MAX_RATIO, inflate};
 pub use json::{Fault, Limits, parse as parse_json};
 pub use media::{Fit, MediaRange, MediaType, is_token};
+pub use multipart::{MultipartError, Part, parse as parse_multipart};
 pub use shape::{Cost, Shape, ShapeId, Shapes};
