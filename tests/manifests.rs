@@ -87,6 +87,23 @@ fn the_files_in_the_tree_are_what_render_prints() {
     }
 }
 
+#[test]
+fn the_filter_that_the_readme_shows_is_the_one_that_is_rendered() {
+    let readme = file("envoy/README.md");
+    let (_, block) = readme.split_once("```yaml\nhttp_filters:").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let shown = &mut yaml(&format!("http_filters:{block}"))["http_filters"][0];
+    let bootstrap = yaml(&file("envoy/bootstrap.yaml"));
+    let listener = &bootstrap["static_resources"]["listeners"][0];
+    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+    let mut rendered = manager["http_filters"][0].clone();
+    let config = &mut rendered["typed_config"]["config"];
+    config.as_object_mut().unwrap().remove("reload_config");
+    config["configuration"]["value"] =
+        shown["typed_config"]["config"]["configuration"]["value"].clone();
+    assert_eq!(*shown, rendered);
+}
+
 // What Kubernetes says.
 
 /// The schema of a kind, out of the custom resource definitions that Istio ships.

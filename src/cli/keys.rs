@@ -3,9 +3,9 @@
 //! `forecourt demo` runs with them, and `forecourt token` signs with them, so that a token made in one
 //! terminal is good for the demo, or for `forecourt up`, in another.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -100,20 +100,6 @@ fn make(folder: &Path, file: &Path, algorithm: Algorithm) -> Result<(), KeyError
         // Made, or somebody else was faster: theirs is as good.
         _ => Ok(()),
     }
-}
-
-/// Writes a file that only its owner may read.
-pub fn write_private(path: &Path, content: &[u8]) -> Result<(), KeyError> {
-    let write = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(content)
-    };
-    write().map_err(at(path))
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> KeyError {

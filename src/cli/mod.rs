@@ -91,10 +91,74 @@ pub fn run() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
+
+    use super::Cli;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    /// Every command that a text quotes: lines that begin with `forecourt`, joined where they go on.
+    fn quoted(text: &str) -> Vec<Vec<String>> {
+        text.replace("\\\n", " ")
+            .lines()
+            .map(|line| line.trim_start().trim_start_matches("$ "))
+            .filter(|line| line.starts_with("forecourt "))
+            .map(words)
+            .collect()
+    }
+
+    /// The words of a command, up to where its output goes or what it does is told.
+    fn words(line: &str) -> Vec<String> {
+        let command = line
+            .split(" > ")
+            .next()
+            .unwrap()
+            .split("   ")
+            .next()
+            .unwrap();
+        let (mut words, mut quote) = (vec![String::new()], None);
+        for c in command.chars() {
+            match (c, quote) {
+                ('\'' | '"', None) => quote = Some(c),
+                (c, Some(open)) if c == open => quote = None,
+                (' ', None) => words.push(String::new()),
+                (c, _) => words.last_mut().unwrap().push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        let stands_for = |word: String| match word.as_str() {
+            "URL" => "http://127.0.0.1:8080".to_owned(),
+            "HEX" => "00".repeat(32),
+            _ => word,
+        };
+        words.into_iter().map(stands_for).collect()
+    }
+
+    fn help_texts(command: &clap::Command, texts: &mut Vec<String>) {
+        let after = command.get_after_help();
+        texts.extend(after.map(|text| text.to_string()));
+        for sub in command.get_subcommands() {
+            help_texts(sub, texts);
+        }
+    }
+
+    #[test]
+    fn every_command_that_is_quoted_is_one() {
+        let mut texts = vec![
+            include_str!("../../envoy/README.md").to_owned(),
+            include_str!("../../istio/README.md").to_owned(),
+            include_str!("../../envoy/demo-policy.yaml").replace('#', ""),
+        ];
+        help_texts(&Cli::command(), &mut texts);
+        let commands: Vec<_> = texts.iter().flat_map(|text| quoted(text)).collect();
+        assert!(commands.len() > 20, "{commands:?}");
+        for command in commands {
+            if let Err(error) = Cli::try_parse_from(&command) {
+                panic!("{command:?}: {error}");
+            }
+        }
     }
 }
