@@ -1,0 +1,133 @@
+//! What must hold for any bytes where tokens, keys and claims are read. The fuzz targets and the
+//! replay of their corpus run the same checks.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use forecourt::head::{Edit, Headers, RequestHead};
+use forecourt::time::UnixTime;
+use forecourt::token::algorithm::Algorithm;
+use forecourt::token::claims::{ClaimPath, Claims};
+use forecourt::token::forward::Forward;
+use forecourt::token::jws::Compact;
+use forecourt::token::key::Secrets;
+use forecourt::token::keyset::KeySet;
+use forecourt::token::rule::{ClaimRule, Test};
+use forecourt::token::source::{Found, Source};
+use forecourt::token::{Crypto, InWasm};
+
+/// A check of one input.
+pub type Check = fn(&[u8]);
+
+/// Every check with the name of its target.
+pub const ALL: &[(&str, Check)] = &[
+    ("token_claims", claims),
+    ("token_jws", jws),
+    ("token_keys", keys),
+    ("token_sources", sources),
+];
+
+/// A token that is taken apart has no other spelling.
+pub fn jws(data: &[u8]) {
+    if let Ok(token) = Compact::parse(data) {
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(&token.signature);
+        let again = [token.signing_input, b".", signature.as_bytes()].concat();
+        assert_eq!(again, data);
+        let payload = BASE64_URL_SAFE_NO_PAD.encode(&token.payload);
+        assert!(
+            token
+                .signing_input
+                .ends_with(format!(".{payload}").as_bytes())
+        );
+    }
+}
+
+/// Every key that is kept is found only where it fits, and verifies no signature of zeros.
+pub fn keys(data: &[u8]) {
+    for secrets in [Secrets::Refused, Secrets::Allowed] {
+        let Ok(set) = KeySet::parse(data, secrets) else {
+            continue;
+        };
+        assert!(!set.is_empty());
+        for key in set.keys() {
+            assert!(secrets == Secrets::Allowed || !key.is_secret());
+            for algorithm in Algorithm::ALL.iter().copied() {
+                assert!(!key.fits(algorithm) || algorithm.is_symmetric() == key.is_secret());
+                let zeros = vec![0; key.signature_bytes(algorithm)];
+                assert!(!InWasm.verify(key, algorithm, b"message", &zeros));
+                if let Ok(found) = set.find(key.kid(), algorithm) {
+                    assert!(found.fits(algorithm));
+                }
+            }
+        }
+    }
+}
+
+/// The first line names a claim, the rest is a payload. A test and its negation never both hold, a
+/// token is never both expired and not, and no header can be broken out of.
+pub fn claims(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == b'\n');
+    let name = parts.next().and_then(|line| std::str::from_utf8(line).ok());
+    let Some(path) = name.and_then(ClaimPath::parse) else {
+        return;
+    };
+    assert_eq!(ClaimPath::parse(&path.to_string()), Some(path.clone()));
+    let Ok(claims) = Claims::parse(parts.next().unwrap_or_default()) else {
+        return;
+    };
+    let tests = [
+        Test::Equals("a".into()),
+        Test::OneOf(vec!["a".into(), 1.into()]),
+        Test::Contains("a".into()),
+        Test::StartsWith("a".to_owned()),
+        Test::AtLeast(1.into()),
+        Test::Present(true),
+    ];
+    for test in tests {
+        let holds = |test: Test| {
+            let rule = ClaimRule {
+                claim: path.clone(),
+                tests: vec![test],
+                space_delimited: true,
+                issuer: None,
+            };
+            rule.broken_by(&claims).is_none()
+        };
+        let negation = Test::Not(Box::new(test.clone()));
+        assert!(!(holds(test) && holds(negation)));
+    }
+    let early = claims.check_times(UnixTime(0), 0).is_ok();
+    let late = claims.check_times(UnixTime(u64::MAX), 0).is_ok();
+    assert!(!late, "{early}");
+    let forward = Forward {
+        claims: vec![(path, "x-claim".to_owned())],
+        ..Forward::default()
+    };
+    for edit in forward.edits(b"a.b.c", &claims).unwrap_or_default() {
+        if let Edit::Set(_, value) = edit {
+            assert!(value.iter().all(|byte| *byte >= b' ' && *byte != 0x7f));
+        }
+    }
+}
+
+/// The first line is a request target, the second a cookie, the third an `Authorization`. What is
+/// taken out is not there any more.
+pub fn sources(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let fields = [":path", "cookie", "authorization"].map(|name| {
+        let value = lines.next().unwrap_or_default();
+        (name.as_bytes().to_vec(), value.to_vec())
+    });
+    let head = RequestHead {
+        headers: Headers::new(fields.into()),
+    };
+    for source in [
+        Source::Query("t".to_owned()),
+        Source::Cookie("t".to_owned()),
+        Source::bearer(),
+    ] {
+        let mut rest = head.clone();
+        let found = source.find(&head);
+        rest.headers.apply(&[source.strip(&head)]);
+        assert_eq!(source.find(&rest), Found::Nothing, "{found:?}");
+    }
+}
