@@ -97,6 +97,10 @@ impl Exchange {
     pub fn request(&mut self, mut head: RequestHead, ends: bool, env: &Env<'_>) -> Step {
         let policy = Rc::clone(&self.policy);
         let mut edits = self.scrub(&policy, &mut head);
+        self.asked = hints::Asked {
+            credentials: policy.has_credentials(&head),
+            ..hints::Asked::of(&head)
+        };
         let decided = self.check_head(&policy, &head, ends, env, &mut edits);
         self.head = head;
         match decided {
@@ -176,13 +180,9 @@ impl Exchange {
             let (name, index) = (&route.name, taken.route);
             format!("`{name}` (routes[{index}]) takes {method} {}", path.raw)
         });
+        self.asked.parameters = decoded(&taken.params);
         self.check_access(policy, route, head, env, edits)?;
-        self.asked = hints::Asked {
-            verified: self.granted.is_some(),
-            credentials: head.headers.has("authorization"),
-            parameters: decoded(&taken.params),
-            ..hints::Asked::of(head)
-        };
+        self.asked.verified = self.granted.is_some();
         edits.extend(route.hints.request_edits(head));
         if let Some(rule) = &route.params {
             let checked = rule.check(&taken.params, path.query, &head.headers, &mut self.trace);

@@ -2,11 +2,12 @@
 //!
 //! It puts together what each job compiled for itself; `config` is the only module that makes one.
 
+use crate::head::RequestHead;
 use crate::hints;
 use crate::route::Router;
 use crate::schema::BodyRule;
 use crate::schema::params::ParamRule;
-use crate::token::{Access, Issuer};
+use crate::token::{Access, Issuer, source::Source};
 
 /// Everything the filter decides by. The default has no routes, so it refuses every request.
 #[derive(Debug, Default)]
@@ -20,6 +21,9 @@ pub struct Policy {
     /// Header names that some route sets from a verified token, with `_` as `-`: removed from every
     /// request before anything else.
     pub identity_headers: Vec<String>,
+    /// Every place in which some issuer's tokens are looked for. Whatever route a request takes,
+    /// something in one of them makes its answer that of one caller.
+    pub credential_sources: Vec<Source>,
     /// What happens to requests that no route takes.
     pub unmatched: Unmatched,
     /// Whether a request's headers wait for its body.
@@ -31,6 +35,12 @@ impl Policy {
     pub fn largest_body(&self) -> u64 {
         let bodies = self.routes.iter().filter_map(|route| route.body.as_ref());
         bodies.map(BodyRule::max_bytes).max().unwrap_or(0)
+    }
+
+    /// Whether a request carries anything by which a service could tell its caller from others.
+    pub fn has_credentials(&self, head: &RequestHead) -> bool {
+        let sources = &self.credential_sources;
+        head.headers.has("authorization") || sources.iter().any(|source| source.is_filled(head))
     }
 }
 

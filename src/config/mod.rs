@@ -30,7 +30,7 @@ use self::routes::{Compiler, RawRoute};
 use self::schemas::SchemaTable;
 use self::types::{Part, is_default};
 use crate::policy::{BodyChecks, Policy, Route, Unmatched};
-use crate::token::Issuer;
+use crate::token::{Issuer, source::Source};
 
 /// Largest policy that is read, in bytes.
 pub const MAX_POLICY: usize = 32 * 1024 * 1024;
@@ -185,6 +185,7 @@ impl RawPolicy {
             compiler.route(raw, index, &root.key("routes").index(index));
         }
         policy.identity_headers = identity_headers(&policy.routes);
+        policy.credential_sources = credential_sources(&policy.issuers);
         if problems.is_empty() {
             Ok((policy, warnings))
         } else {
@@ -228,6 +229,16 @@ impl RawPolicy {
         });
         SchemaTable::compile(&self.schemas, &root.key("schemas"), uses, problems)
     }
+}
+
+fn credential_sources(issuers: &[Issuer]) -> Vec<Source> {
+    let mut sources: Vec<Source> = Vec::new();
+    for source in issuers.iter().flat_map(|issuer| &issuer.sources) {
+        if !sources.contains(source) {
+            sources.push(source.clone());
+        }
+    }
+    sources
 }
 
 fn identity_headers(routes: &[Route]) -> Vec<String> {

@@ -80,6 +80,15 @@ impl Source {
         }
     }
 
+    /// Whether there is anything in this place, be it a token of this kind or not.
+    pub fn is_filled(&self, head: &RequestHead) -> bool {
+        match self {
+            Self::Header { name, .. } => head.headers.has(name),
+            Self::Cookie(name) => cookies(&head.headers).any(|pair| is_cookie(pair, name)),
+            Self::Query(name) => parameters(head.target()).any(|pair| is_parameter(pair, name)),
+        }
+    }
+
     /// The edit that takes the token out, everything else in its place left as it is.
     pub fn strip(&self, head: &RequestHead) -> Edit {
         match self {
@@ -257,10 +266,9 @@ mod tests {
         };
         let request = head(&[("x-goog-iap-jwt-assertion", "a.b.c")]);
         assert_eq!(iap.find(&request), token("a.b.c"));
-        assert_eq!(
-            iap.find(&head(&[("x-goog-iap-jwt-assertion", "")])),
-            Found::Nothing
-        );
+        let empty = head(&[("x-goog-iap-jwt-assertion", "")]);
+        assert_eq!(iap.find(&empty), Found::Nothing);
+        assert!(iap.is_filled(&empty) && !iap.is_filled(&head(&[])));
         assert_eq!(
             iap.strip(&request),
             Edit::Remove("x-goog-iap-jwt-assertion".into())
@@ -320,8 +328,10 @@ mod tests {
             let head = head(&fields);
             assert_eq!(source.find(&head), expected, "{fields:?}");
             assert_eq!(source.strip(&head), stripped, "{fields:?}");
+            assert!(source.is_filled(&head), "{fields:?}");
         }
         assert_eq!(source.find(&head(&[])), Found::Nothing);
+        assert!(!source.is_filled(&head(&[("cookie", "Session=x; xsession=y")])));
     }
 
     #[test]
@@ -349,6 +359,7 @@ mod tests {
         ] {
             let head = head(&[(":path", target)]);
             assert_eq!(source.find(&head), expected, "{target}");
+            assert_eq!(source.is_filled(&head), expected != Found::Nothing);
             let edit = Edit::Set(":path".into(), stripped.as_bytes().to_vec());
             assert_eq!(source.strip(&head), edit, "{target}");
         }
