@@ -272,6 +272,54 @@ fn the_demo_comes_out_as_it_should() {
     }
 }
 
+#[test]
+fn explain_shows_what_caches_would_be_told_and_why() {
+    let explain = |more: &[&str]| {
+        let base = ["explain", POLICY, "--path", "/products/42"];
+        let output = run(&[&base, more].concat());
+        assert_eq!(output.status.code(), Some(0), "{more:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(!explain(&[]).contains("RESPONSE"));
+
+    let told = explain(&["--response-status", "200"]);
+    assert!(
+        told.contains("RESPONSE 200\n  cache-control: public, max-age=300\n"),
+        "{told}"
+    );
+    let told = explain(&["--response-status", "500", "--response-header", "x-a: 1"]);
+    assert!(told.contains("RESPONSE 500\n  vary:"), "{told}");
+    assert!(told.contains("no rule of the route covers"), "{told}");
+
+    let told = explain(&[
+        "--header",
+        "Authorization: Bearer x",
+        "--response-header",
+        "Cache-Control: max-age=60, s-maxage=600",
+        "--format",
+        "json",
+    ]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["response"]["status"], 200);
+    let said = &told["response"]["headers"]["cache-control"];
+    assert_eq!(said, &serde_json::json!(["private, max-age=60"]));
+    let shaped = told["trace"].as_array().unwrap().iter().any(|step| {
+        let note = step["note"].as_str().unwrap();
+        step["part"] == "hints" && note.contains("carried credentials")
+    });
+    assert!(shaped, "{told}");
+
+    let (code, _) = refused(&[
+        "explain",
+        POLICY,
+        "--path",
+        "/products/42",
+        "--response-status",
+        "99",
+    ]);
+    assert_eq!(code, 2);
+}
+
 /// A running `forecourt up`; ended with the test.
 struct Up {
     child: Child,

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::Format;
 use super::policy_file::PolicyFile;
-use crate::exchange::{Exchange, Step};
-use crate::head::{Headers, RequestHead};
+use crate::exchange::{AnswerStep, Exchange, Step};
+use crate::head::{Edit, Headers, RequestHead, ResponseHead};
 use crate::reply::Reply;
 use crate::time::UnixTime;
 use crate::token::{Env, InWasm, InlineOnly};
@@ -39,6 +39,15 @@ pub struct Args {
     /// The body, or `@FILE` to read it from there
     #[arg(long, short, value_name = "TEXT|@FILE")]
     body: Option<String>,
+    /// The status that the service answers with, to see what caches would be told
+    #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(200..=599))]
+    response_status: Option<u16>,
+    /// A header of the service's answer, may be repeated; status 200 unless given
+    #[arg(long = "response-header", value_name = "NAME: VALUE", value_parser = header)]
+    response_headers: Vec<(String, String)>,
+    /// The body of the service's answer, or `@FILE`; only routes that make entity tags look at it
+    #[arg(long, value_name = "TEXT|@FILE")]
+    response_body: Option<String>,
     /// The time to decide at, RFC 3339; now if it is not given
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
     now: Option<UnixTime>,
@@ -72,6 +81,17 @@ pub struct Explanation {
     /// The reply, as a client would get it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply: Option<Answer>,
+    /// What the client would get of the service's answer, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Response>,
+}
+
+/// An answer of the service as it goes on.
+#[derive(Debug, Serialize)]
+pub struct Response {
+    status: u16,
+    /// Names to lists of values.
+    headers: Map<String, Value>,
 }
 
 /// A reply, in print.
@@ -91,14 +111,16 @@ impl Args {
                 return ExitCode::from(error.exit_code());
             }
         };
-        let body = match self.read_body() {
-            Ok(body) => body,
+        let bodies = read(self.body.as_deref())
+            .and_then(|body| Ok((body, read(self.response_body.as_deref())?)));
+        let (body, answer) = match bodies {
+            Ok(bodies) => bodies,
             Err(message) => {
                 eprintln!("{message}");
                 return ExitCode::from(2);
             }
         };
-        let explanation = self.explain(&file, body);
+        let explanation = self.explain(&file, &body, &answer);
         match self.format {
             Format::Json => println!("{}", serde_json::json!(explanation)),
             Format::Text => print!("{}", explanation.text()),
@@ -106,22 +128,11 @@ impl Args {
         ExitCode::from(u8::from(explanation.decision == "reply"))
     }
 
-    fn read_body(&self) -> Result<Vec<u8>, String> {
-        match self.body.as_deref() {
-            None => Ok(Vec::new()),
-            Some(text) => match text.strip_prefix('@') {
-                Some(path) => {
-                    std::fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))
-                }
-                None => Ok(text.as_bytes().to_vec()),
-            },
-        }
-    }
-
-    fn explain(&self, file: &PolicyFile, body: Vec<u8>) -> Explanation {
+    fn explain(&self, file: &PolicyFile, body: &[u8], answer: &[u8]) -> Explanation {
         let mut exchange = Exchange::new(file.policy(), Trace::on(self.show_values));
+        let now = self.now.unwrap_or_else(now);
         let env = Env {
-            now: self.now.unwrap_or_else(now),
+            now,
             keys: &InlineOnly,
             crypto: &InWasm,
             cache: None,
@@ -132,7 +143,7 @@ impl Args {
         let step = match step {
             Step::AwaitBody { edits, .. } => {
                 headers.apply(&edits);
-                exchange.body(&body)
+                exchange.body(body)
             }
             Step::Forward(edits) => {
                 headers.apply(&edits);
@@ -140,7 +151,56 @@ impl Args {
             }
             reply => reply,
         };
-        Explanation::new(&exchange, &step, &headers)
+        let answered = matches!(step, Step::Forward(_)) && self.has_response();
+        let response = answered.then(|| self.respond(&mut exchange, answer, now));
+        Explanation {
+            response,
+            ..Explanation::new(&exchange, &step, &headers)
+        }
+    }
+
+    fn has_response(&self) -> bool {
+        self.response_status.is_some()
+            || !self.response_headers.is_empty()
+            || self.response_body.is_some()
+    }
+
+    fn respond(&self, exchange: &mut Exchange, body: &[u8], now: UnixTime) -> Response {
+        let status = self.response_status.unwrap_or(200);
+        let (code, length) = (status.to_string(), body.len().to_string());
+        let mut fields = vec![(":status", code.as_str())];
+        if !body.is_empty() {
+            fields.push(("content-length", &length));
+        }
+        fields.extend(pairs(&self.response_headers));
+        let mut headers = bytes(fields);
+        let answer = ResponseHead {
+            headers: headers.clone(),
+        };
+        let mut step = exchange.response(answer, body.is_empty(), now);
+        if let AnswerStep::AwaitBody(edits) = step {
+            headers.apply(&edits);
+            step = exchange.response_body(Some(body));
+        }
+        match step {
+            AnswerStep::Forward(edits) | AnswerStep::AwaitBody(edits) => {
+                headers.apply(&edits);
+                headers.apply(&[Edit::Remove(":status".into())]);
+                Response {
+                    status,
+                    headers: listed(&headers),
+                }
+            }
+            AnswerStep::NotModified(fields) => {
+                let fields = fields
+                    .into_iter()
+                    .map(|(name, value)| (name.into_bytes(), value));
+                Response {
+                    status: 304,
+                    headers: listed(&Headers::new(fields.collect())),
+                }
+            }
+        }
     }
 
     fn head(&self, body: usize) -> RequestHead {
@@ -162,15 +222,9 @@ impl Args {
         if body > 0 && !given("content-type") {
             fields.push(("content-type", "application/json"));
         }
-        fields.extend(
-            self.headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str())),
-        );
-        let bytes =
-            |(name, value): (&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        fields.extend(pairs(&self.headers));
         RequestHead {
-            headers: Headers::new(fields.into_iter().map(bytes).collect()),
+            headers: bytes(fields),
         }
     }
 }
@@ -181,17 +235,10 @@ impl Explanation {
             Step::Reply(reply) => Some(reply),
             _ => None,
         };
-        let mut request_headers = Map::new();
-        if reply.is_none() {
-            for (name, value) in headers.iter() {
-                let values = request_headers
-                    .entry(String::from_utf8_lossy(name))
-                    .or_insert_with(|| Value::Array(Vec::new()));
-                if let Value::Array(values) = values {
-                    values.push(String::from_utf8_lossy(value).into());
-                }
-            }
-        }
+        let request_headers = match reply {
+            None => listed(headers),
+            Some(_) => Map::new(),
+        };
         Self {
             decision: if reply.is_some() { "reply" } else { "forward" },
             status: reply.map(|reply| reply.status),
@@ -204,6 +251,7 @@ impl Explanation {
             trace: exchange.trace().steps().to_vec(),
             request_headers,
             reply: reply.map(Answer::new),
+            response: None,
         }
     }
 
@@ -217,10 +265,10 @@ impl Explanation {
             (Some(status), Some(code)) => text += &format!("REPLY {status} {code}\n"),
             _ => text += "FORWARD\n",
         }
-        for (name, values) in &self.request_headers {
-            for value in values.as_array().into_iter().flatten() {
-                text += &format!("  {name}: {}\n", value.as_str().unwrap_or_default());
-            }
+        text += &lines(&self.request_headers);
+        if let Some(response) = &self.response {
+            text += &format!("\nRESPONSE {}\n", response.status);
+            text += &lines(&response.headers);
         }
         if let Some(reply) = &self.reply {
             for (name, value) in &reply.headers {
@@ -241,6 +289,53 @@ impl Answer {
             body: serde_json::from_slice(&reply.body).unwrap_or(Value::Null),
         }
     }
+}
+
+fn read(body: Option<&str>) -> Result<Vec<u8>, String> {
+    match body {
+        None => Ok(Vec::new()),
+        Some(text) => match text.strip_prefix('@') {
+            Some(path) => {
+                std::fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))
+            }
+            None => Ok(text.as_bytes().to_vec()),
+        },
+    }
+}
+
+fn pairs(fields: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    fields
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+fn bytes(fields: Vec<(&str, &str)>) -> Headers {
+    let bytes = |(name, value): (&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+    Headers::new(fields.into_iter().map(bytes).collect())
+}
+
+/// Names to lists of values.
+fn listed(headers: &Headers) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (name, value) in headers.iter() {
+        let values = map
+            .entry(String::from_utf8_lossy(name))
+            .or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(values) = values {
+            values.push(String::from_utf8_lossy(value).into());
+        }
+    }
+    map
+}
+
+fn lines(headers: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    for (name, values) in headers {
+        for value in values.as_array().into_iter().flatten() {
+            text += &format!("  {name}: {}\n", value.as_str().unwrap_or_default());
+        }
+    }
+    text
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

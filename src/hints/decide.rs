@@ -22,6 +22,7 @@ impl Rule {
         trace: &mut Trace,
     ) -> Vec<Edit> {
         let wish = self.wish(asked, answer);
+        trace.note("hints", || covering(wish));
         let keep = self.keep(wish, asked, answer, trace);
         let mut edits = Vec::new();
         // Most answers of most policies need nothing, and then nothing of theirs is read.
@@ -187,6 +188,19 @@ impl Rule {
         let value = self.no_vary_search.as_deref()?;
         (!answer.headers.has("no-vary-search")).then(|| set("no-vary-search", value.to_owned()))
     }
+}
+
+fn covering(wish: Option<&Wish>) -> String {
+    let mode = match wish.map(|wish| wish.mode) {
+        None | Some(Mode::Off) => {
+            return "no rule of the route covers the answer, so only the safety rules hold".into();
+        }
+        Some(Mode::Respect) => "respect",
+        Some(Mode::Default) => "default",
+        Some(Mode::Cap) => "cap",
+        Some(Mode::Override) => "override",
+    };
+    format!("a rule of the route covers the answer, with `mode: {mode}`")
 }
 
 /// Whether the status is about whoever asked, so that no lifetime of a route is meant for it.

@@ -381,6 +381,7 @@ fn the_trace_says_why() {
     assert_eq!(
         notes,
         [
+            "a rule of the route covers the answer, with `mode: default`",
             "the request carried credentials, so no shared cache may keep the answer",
             "cache-control: private, max-age=300",
         ]
