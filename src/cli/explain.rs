@@ -258,7 +258,7 @@ impl Explanation {
     fn text(&self) -> String {
         let mut text = String::new();
         for step in &self.trace {
-            text += &format!("{:<8} {}\n", step.part, step.note);
+            text += &format!("{:<10} {}\n", step.part, step.note);
         }
         text += "\n";
         match (self.status, self.code) {

@@ -81,7 +81,19 @@ impl PolicyFile {
                 warnings: locate(warnings.0, &document, name),
             }),
             outcome => {
-                problems.0.extend(outcome.err().unwrap_or_default().0);
+                // Keys that could not be read are one problem, not also a set without keys.
+                let unread: Vec<_> = problems
+                    .0
+                    .iter()
+                    .map(|problem| problem.place.parent())
+                    .collect();
+                let found = outcome.err().unwrap_or_default().0.into_iter();
+                let below = |place: &Place| {
+                    let mut places = std::iter::successors(Some(place.clone()), Place::parent);
+                    places.any(|place| unread.contains(&Some(place)))
+                };
+                let others: Vec<_> = found.filter(|problem| !below(&problem.place)).collect();
+                problems.0.extend(others);
                 Err(LoadError::Refused(locate(problems.0, &document, name)))
             }
         }
@@ -264,6 +276,18 @@ mod tests {
         assert_eq!(
             found[1],
             "p.yaml:2:1: rutes: unknown key `rutes`, did you mean `routes`?"
+        );
+    }
+
+    #[test]
+    fn keys_that_cannot_be_read_are_one_problem() {
+        let found = findings(
+            "version: forecourt/v1\nissuers:\n  a: { issuer: i, audiences: b, jwks: { file: none.json } }\nroutes:\n  - { match: { path: /a }, access: { anyOf: [a] } }\n",
+        );
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(
+            found[0].starts_with("p.yaml:3:41: issuers.a.jwks.file: cannot read none.json"),
+            "{found:?}"
         );
     }
 
