@@ -1,5 +1,5 @@
-//! Replays the fuzz corpus of the request checks' parsers: the seeds, every input that once failed,
-//! and each of them with single bytes changed, dropped and doubled.
+//! Replays the fuzz corpora of every parser: the seeds, every input that once failed, and each of
+//! them with single bytes changed, dropped and doubled.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,19 +7,35 @@
     missing_docs
 )]
 
+#[path = "fuzz/hints.rs"]
+mod hints;
 #[path = "fuzz/schema.rs"]
 mod schema;
+#[path = "fuzz/token.rs"]
+mod token;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+type Target = (&'static str, fn(&[u8]));
+
+fn targets() -> impl Iterator<Item = &'static Target> {
+    [hints::ALL, schema::ALL, token::ALL].into_iter().flatten()
+}
+
+fn fuzz(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz")
+        .join(folder)
+}
 
 /// Bytes that mean something to one of the parsers.
 const TELLING: &[u8] = b"\0\r\n\t \"%&'+,-./09:;=[\\]{|}\x7f\xc3\xff";
 
 #[test]
 fn every_input_of_the_corpus_holds() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
-    for (target, check) in schema::ALL {
-        let folder = corpus.join(target);
+    for (target, check) in targets() {
+        let folder = fuzz("corpus").join(target);
         let mut inputs = 0;
         for entry in std::fs::read_dir(&folder).unwrap() {
             let input = std::fs::read(entry.unwrap().path()).unwrap();
@@ -51,9 +67,11 @@ fn neighbours(input: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_target_has_its_program() {
-    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/fuzz_targets");
-    for (target, _) in schema::ALL {
-        assert!(programs.join(format!("{target}.rs")).is_file(), "{target}");
-    }
+fn every_target_has_its_program_and_no_other_is_there() {
+    let programs: BTreeSet<String> = std::fs::read_dir(fuzz("fuzz_targets"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let named: BTreeSet<String> = targets().map(|(name, _)| format!("{name}.rs")).collect();
+    assert_eq!(programs, named);
 }
