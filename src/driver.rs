@@ -4,14 +4,16 @@
 //! did not work.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::exchange::{AnswerStep, Exchange, Step, internal};
+use crate::fetch::Store;
 use crate::head::{Edit, RequestHead, ResponseHead};
 use crate::host::{Counter, Host, HostError};
 use crate::policy::Policy;
 use crate::reply::Reply;
 use crate::time::UnixTime;
-use crate::token::{Cache, Crypto, Env, Keys};
+use crate::token::{Cache, Crypto, Env};
 use crate::trace::Trace;
 
 /// Whether the message in hand goes on now.
@@ -26,7 +28,7 @@ pub enum Flow {
 /// What the streams of one VM share.
 pub struct Tools<'a> {
     /// Keys that are not in the policy.
-    pub keys: &'a dyn Keys,
+    pub keys: &'a Store,
     /// Checks signatures.
     pub crypto: &'a dyn Crypto,
     /// Tokens that have been verified before.
@@ -38,12 +40,28 @@ pub struct Tools<'a> {
 pub struct Stream {
     exchange: Exchange,
     progress: Progress,
+    /// What has come of the body while keys are awaited.
+    held: Held,
+    /// The issuers whose keys are awaited.
+    awaited: Vec<usize>,
+    /// When the request came.
+    since: Duration,
+}
+
+/// What came while nothing could be done with it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    /// So many bytes of body, and whether they were all.
+    body: Option<(usize, bool)>,
+    trailers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     /// The request's headers have not come.
     Start,
+    /// Keys are awaited.
+    Waiting,
     /// The body is being gathered.
     Gathering,
     /// The request is settled.
@@ -56,23 +74,39 @@ impl Stream {
         Self {
             exchange: Exchange::new(policy, Trace::off()),
             progress: Progress::Start,
+            held: Held::default(),
+            awaited: Vec::new(),
+            since: Duration::ZERO,
         }
     }
 
     /// The request's headers are here; `ends` when nothing follows.
     pub fn request_headers(&mut self, host: &mut dyn Host, tools: &Tools<'_>, ends: bool) -> Flow {
         let (now, headers) = match (host.now(), host.request_headers()) {
-            (Ok(now), Ok(headers)) => (UnixTime::from(now), headers),
+            (Ok(now), Ok(headers)) => (now, headers),
             _ => return self.fail(host),
         };
+        self.since = now;
+        self.decide(host, tools, now, |exchange, env| {
+            exchange.request(RequestHead { headers }, ends, env)
+        })
+    }
+
+    fn decide(
+        &mut self,
+        host: &mut dyn Host,
+        tools: &Tools<'_>,
+        now: Duration,
+        step: impl FnOnce(&mut Exchange, &Env<'_>) -> Step,
+    ) -> Flow {
         let env = Env {
-            now,
-            keys: tools.keys,
+            now: UnixTime::from(now),
+            keys: &tools.keys.at(now),
             crypto: tools.crypto,
             cache: Some(tools.cache),
         };
         let met = (tools.cache.hits(), tools.cache.misses());
-        let step = self.exchange.request(RequestHead { headers }, ends, &env);
+        let step = step(&mut self.exchange, &env);
         if tools.cache.hits() > met.0 {
             host.count(Counter::TokenCacheHit);
         }
@@ -84,8 +118,63 @@ impl Stream {
         flow
     }
 
+    /// Until when the request waits for keys, if it does.
+    pub fn waits_until(&self, keys: &Store) -> Option<Duration> {
+        (self.progress == Progress::Waiting)
+            .then(|| self.since.saturating_add(keys.patience(&self.awaited)))
+    }
+
+    /// Keys have come, or will not come, or it is too late for them. Resumes the request if that
+    /// decides it.
+    pub fn keys_changed(&mut self, host: &mut dyn Host, tools: &Tools<'_>, now: Duration) {
+        let Some(until) = self.waits_until(tools.keys) else {
+            return;
+        };
+        let flow = self.decide_again(host, tools, now, now >= until);
+        if flow == Flow::Continue && host.resume().is_err() {
+            self.fail(host);
+        }
+    }
+
+    /// Decides without the keys that are awaited.
+    pub fn stop_waiting(&mut self, host: &mut dyn Host, tools: &Tools<'_>) -> Flow {
+        self.decide_again(host, tools, self.since, true)
+    }
+
+    fn decide_again(
+        &mut self,
+        host: &mut dyn Host,
+        tools: &Tools<'_>,
+        now: Duration,
+        last: bool,
+    ) -> Flow {
+        let flow = self.decide(host, tools, now, |exchange, env| exchange.keys(env, last));
+        if self.progress == Progress::Gathering {
+            self.catch_up(host, flow)
+        } else {
+            flow
+        }
+    }
+
+    /// Goes on with what has come of the body. Those bytes would go to the service with the headers,
+    /// so the headers wait for them even where they may go first.
+    fn catch_up(&mut self, host: &mut dyn Host, mut flow: Flow) -> Flow {
+        let Held { body, trailers } = std::mem::take(&mut self.held);
+        if let Some((size, ends)) = body {
+            flow = self.request_body(host, size, ends);
+        }
+        if trailers {
+            flow = self.request_trailers(host);
+        }
+        flow
+    }
+
     /// More of the body is here: `size` bytes of it so far, `ends` when that was all.
     pub fn request_body(&mut self, host: &mut dyn Host, size: usize, ends: bool) -> Flow {
+        if self.progress == Progress::Waiting {
+            self.held.body = Some((size, ends));
+            return Flow::Pause;
+        }
         if self.progress != Progress::Gathering {
             return self.settled_flow();
         }
@@ -101,6 +190,10 @@ impl Stream {
 
     /// Trailers end the body too: with them no body event says so.
     pub fn request_trailers(&mut self, host: &mut dyn Host) -> Flow {
+        if self.progress == Progress::Waiting {
+            self.held.trailers = true;
+            return Flow::Pause;
+        }
         if self.progress != Progress::Gathering {
             return self.settled_flow();
         }
@@ -212,6 +305,11 @@ impl Stream {
                 } else {
                     Flow::Pause
                 }
+            }
+            Step::AwaitKeys(issuers) => {
+                self.progress = Progress::Waiting;
+                self.awaited = issuers;
+                Flow::Pause
             }
             Step::Reply(reply) => self.send(host, &reply),
         }

@@ -12,7 +12,7 @@ use crate::reply::{Code, Refusal, Reply};
 use crate::route::{Miss, path};
 use crate::schema::BodyPlan;
 use crate::time::UnixTime;
-use crate::token::{Env, Granted, Outcome};
+use crate::token::{Env, Granted, Outcome, keys_unavailable};
 use crate::trace::Trace;
 
 /// What the driver does next.
@@ -28,6 +28,9 @@ pub enum Step {
         /// The headers go to the service before the body has been checked.
         headers_first: bool,
     },
+    /// Keep the request; ask [`Exchange::keys`] once the keys of these issuers, by index, have come
+    /// or will not come.
+    AwaitKeys(Vec<usize>),
     /// Answer in the service's place.
     Reply(Reply),
 }
@@ -62,6 +65,8 @@ pub struct Exchange {
 enum State {
     /// Nothing was asked yet.
     Fresh,
+    /// An issuer's keys are being fetched.
+    Keys(Waiting),
     /// The body is being gathered.
     Body(BodyPlan),
     /// The request went on; its response is next.
@@ -75,6 +80,27 @@ enum State {
     },
     /// We answered ourselves; nothing more is decided.
     Replied,
+}
+
+/// What is known of a request before its head was decided on.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// What is to change in its head whatever is decided.
+    edits: Vec<Edit>,
+    /// No body follows.
+    ends: bool,
+}
+
+/// Why a head was not let through, for now or for good.
+enum Stop {
+    Refused(Refusal),
+    AwaitKeys(Vec<usize>),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 impl Exchange {
@@ -96,12 +122,28 @@ impl Exchange {
     /// Decides on a request's head; `ends` when no body follows.
     pub fn request(&mut self, mut head: RequestHead, ends: bool, env: &Env<'_>) -> Step {
         let policy = Rc::clone(&self.policy);
-        let mut edits = self.scrub(&policy, &mut head);
+        let edits = self.scrub(&policy, &mut head);
         self.asked = hints::Asked {
             credentials: policy.has_credentials(&head),
             ..hints::Asked::of(&head)
         };
-        let decided = self.check_head(&policy, &head, ends, env, &mut edits);
+        self.admit(head, Waiting { edits, ends }, env, false)
+    }
+
+    /// Decides again on a request that waits for keys. `last`: it cannot wait any longer.
+    pub fn keys(&mut self, env: &Env<'_>, last: bool) -> Step {
+        let State::Keys(waiting) = &mut self.state else {
+            return self.refuse(&internal());
+        };
+        let waiting = std::mem::take(waiting);
+        let head = std::mem::take(&mut self.head);
+        self.admit(head, waiting, env, last)
+    }
+
+    fn admit(&mut self, head: RequestHead, waiting: Waiting, env: &Env<'_>, last: bool) -> Step {
+        let policy = Rc::clone(&self.policy);
+        let Waiting { mut edits, ends } = waiting;
+        let decided = self.check_head(&policy, &head, ends, env, last, &mut edits);
         self.head = head;
         match decided {
             Ok(BodyPlan::NoBody) => {
@@ -115,7 +157,11 @@ impl Exchange {
                     headers_first: policy.body_checks == BodyChecks::Stream,
                 }
             }
-            Err(refusal) => self.refuse(&refusal),
+            Err(Stop::AwaitKeys(issuers)) => {
+                self.state = State::Keys(Waiting { edits, ends });
+                Step::AwaitKeys(issuers)
+            }
+            Err(Stop::Refused(refusal)) => self.refuse(&refusal),
         }
     }
 
@@ -154,14 +200,13 @@ impl Exchange {
         head: &RequestHead,
         ends: bool,
         env: &Env<'_>,
+        last: bool,
         edits: &mut Vec<Edit>,
-    ) -> Result<BodyPlan, Refusal> {
+    ) -> Result<BodyPlan, Stop> {
         let method = std::str::from_utf8(head.method()).unwrap_or_default();
         if method.is_empty() || head.target().is_empty() {
-            return Err(Refusal::new(
-                Code::RequestMalformed,
-                "The request has no single method and path.",
-            ));
+            let detail = "The request has no single method and path.";
+            return Err(Refusal::new(Code::RequestMalformed, detail).into());
         }
         let path = path::parse(head.target())
             .map_err(|error| Refusal::new(Code::PathInvalid, error.detail()))?;
@@ -172,7 +217,7 @@ impl Exchange {
                 self.trace.note("route", note);
                 return Ok(BodyPlan::NoBody);
             }
-            Err(miss) => return Err(unmatched(miss)),
+            Err(miss) => return Err(unmatched(miss).into()),
         };
         let route = policy.routes.get(taken.route).ok_or_else(internal)?;
         self.route = Some(taken.route);
@@ -181,14 +226,14 @@ impl Exchange {
             format!("`{name}` (routes[{index}]) takes {method} {}", path.raw)
         });
         self.asked.parameters = decoded(&taken.params);
-        self.check_access(policy, route, head, env, edits)?;
+        self.check_access(policy, route, head, env, last, edits)?;
         self.asked.verified = self.granted.is_some();
         edits.extend(route.hints.request_edits(head));
         if let Some(rule) = &route.params {
             let checked = rule.check(&taken.params, path.query, &head.headers, &mut self.trace);
             self.weigh(checked, route, rule.monitor)?;
         }
-        self.plan_body(route, head, ends)
+        Ok(self.plan_body(route, head, ends)?)
     }
 
     fn check_access(
@@ -197,8 +242,9 @@ impl Exchange {
         route: &Route,
         head: &RequestHead,
         env: &Env<'_>,
+        last: bool,
         edits: &mut Vec<Edit>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         let outcome = route
             .access
             .check(&policy.issuers, head, env, &mut self.trace);
@@ -210,12 +256,11 @@ impl Exchange {
                 return Ok(());
             }
             Outcome::Refused(refusal) => refusal,
-            Outcome::AwaitKeys(_) => Refusal::new(
-                Code::KeysUnavailable,
-                "The issuer's keys are not available yet.",
-            ),
+            Outcome::AwaitKeys(issuers) if !last => return Err(Stop::AwaitKeys(issuers)),
+            Outcome::AwaitKeys(_) => keys_unavailable(),
         };
-        self.weigh::<()>(Err(refusal), route, false).map(|_| ())
+        self.weigh::<()>(Err(refusal), route, false)?;
+        Ok(())
     }
 
     fn plan_body(

@@ -30,6 +30,8 @@ pub trait Host {
     fn answered_from_cache(&mut self) -> bool;
     /// Answers `304 Not Modified` with these fields in the place of the answer in hand.
     fn not_modified(&mut self, fields: &[(String, Vec<u8>)]) -> Result<(), HostError>;
+    /// Lets the request go on that was kept waiting.
+    fn resume(&mut self) -> Result<(), HostError>;
     /// Answers in the service's place.
     fn reply(&mut self, reply: &Reply) -> Result<(), HostError>;
     /// Publishes a value to access logs, as filter state `wasm.NAME`. Best effort.
@@ -38,6 +40,43 @@ pub trait Host {
     fn clear_route_cache(&mut self);
     /// Adds one to a counter. Best effort.
     fn count(&mut self, counter: Counter);
+}
+
+/// What a VM may ask of the proxy on its own account, to have keys fetched.
+pub trait KeyHost {
+    /// An entry that all VMs share, and the number by which to swap it; `None` where there is none.
+    fn shared(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, HostError>;
+    /// Writes an entry, if it still has that number. Whether it was written.
+    fn set_shared(
+        &mut self,
+        name: &str,
+        value: &[u8],
+        swap: Option<u32>,
+    ) -> Result<bool, HostError>;
+    /// Sends a request; the number of the call, by which the answer will come. An answer that does
+    /// not come in time comes empty.
+    fn call(&mut self, request: &Request<'_>) -> Result<u32, HostError>;
+    /// A number that differs from proxy to proxy and from time to time. No secret.
+    fn chance(&mut self) -> u64;
+    /// Adds one to a counter. Best effort.
+    fn count(&mut self, counter: Counter);
+}
+
+/// A GET that the proxy sends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// The cluster that reaches the server.
+    pub cluster: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// `Host` or `:authority`.
+    pub authority: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// An entity tag that the answer may confirm with 304.
+    pub if_none_match: Option<&'a str>,
+    /// How long the answer may take.
+    pub timeout: Duration,
 }
 
 /// What is counted; shown as `wasmcustom.forecourt.…` in Envoy's statistics.
@@ -53,6 +92,10 @@ pub enum Counter {
     TokenCacheMiss,
     /// Refusals that monitor mode let pass, by reason.
     Monitored(crate::reply::Code),
+    /// Fetches that brought keys, or word that they are still the same.
+    KeysFetched,
+    /// Fetches that did not.
+    KeysNotFetched,
 }
 
 impl Counter {
@@ -63,6 +106,8 @@ impl Counter {
             Self::TokenCacheHit => "forecourt.token_cache.hit".into(),
             Self::TokenCacheMiss => "forecourt.token_cache.miss".into(),
             Self::Refused(code) => format!("forecourt.refused.{}", code.as_str()),
+            Self::KeysFetched => "forecourt.jwks_fetch.success".into(),
+            Self::KeysNotFetched => "forecourt.jwks_fetch.failed".into(),
             Self::Monitored(code) => format!("forecourt.monitored.{}", code.as_str()),
         }
     }

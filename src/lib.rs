@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod exchange;
+pub mod fetch;
 pub mod head;
 pub mod hints;
 pub mod host;

@@ -3,9 +3,9 @@
 //! Calls that carry what a client sent go to the host by their own bindings here: the SDK's panic on
 //! header names that are not UTF-8 and on any status they did not expect, and a panic ends the VM.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use proxy_wasm::hostcalls;
@@ -14,17 +14,20 @@ use proxy_wasm::types::{Action, BufferType, ContextType, LogLevel, MapType, Metr
 
 use crate::config;
 use crate::driver::{Flow, Stream, Tools};
-use crate::head::{Edit, Headers};
-use crate::host::{Counter, Host, HostError};
+use crate::fetch::Store;
+use crate::fetch::answer::Answer;
+use crate::head::{Edit, Headers, ResponseHead};
+use crate::host::{Counter, Host, HostError, KeyHost, Request};
 use crate::policy::Policy;
 use crate::reply::Reply;
+use crate::token::Cache;
 use crate::token::algorithm::Algorithm;
 use crate::token::host_crypto::{self, HostCrypto};
-use crate::token::{Cache, InlineOnly};
+use crate::token::keyset::MAX_SET_BYTES;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, vm: Rc::default() }));
 }}
 
 /// Rust's standard library imports `sched_yield` from WASI for spin loops that a single-threaded VM
@@ -34,17 +37,33 @@ extern "C" fn sched_yield() -> i32 {
     0
 }
 
-/// One VM's state: the policy, and the counters it has defined.
-#[derive(Default)]
+/// Most requests of one VM that wait for keys at a time; more are refused at once.
+const MAX_WAITING: usize = 1024;
+
+/// The plugin in one VM, which has a tick and makes calls of its own.
 struct Root {
-    policy: Rc<Policy>,
-    counters: Counters,
-    crypto: Rc<HostCrypto<Foreign>>,
-    tokens: Rc<Cache>,
+    id: u32,
+    vm: Rc<Vm>,
 }
 
-/// How many verified tokens each VM remembers.
-const REMEMBERED_TOKENS: usize = 1000;
+/// What the plugin and its streams share.
+#[derive(Default)]
+struct Vm {
+    policy: Rc<Policy>,
+    counters: Counters,
+    crypto: HostCrypto<Foreign>,
+    keys: RefCell<Store>,
+    tokens: Cache,
+    waiting: RefCell<Vec<Waiting>>,
+    /// The time between two ticks; zero for none.
+    rhythm: Cell<Duration>,
+}
+
+/// A stream that waits for keys, as long as it is there.
+struct Waiting {
+    context: u32,
+    stream: Weak<RefCell<Stream>>,
+}
 
 /// Envoy's `verify_signature`.
 #[derive(Default)]
@@ -58,23 +77,28 @@ impl host_crypto::Call for Foreign {
 
 type Counters = Rc<RefCell<HashMap<Counter, u32>>>;
 
-impl Context for Root {}
+impl Context for Root {
+    /// The answer to a call of [`KeyHost::call`].
+    fn on_http_call_response(&mut self, call: u32, _: usize, size: usize, _: usize) {
+        let answer = Answer {
+            head: ResponseHead {
+                headers: headers(MapType::HttpCallResponseHeaders).unwrap_or_default(),
+            },
+            body: bindings::buffer(
+                BufferType::HttpCallResponseBody,
+                size.min(MAX_SET_BYTES + 1),
+            )
+            .unwrap_or_default(),
+        };
+        self.turn(|keys, host, now| keys.answered(host, now, call, &answer));
+    }
+}
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        let text = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size);
-        let text = text.ok().flatten().unwrap_or_default();
+        let text = bindings::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
         match config::from_json(&text) {
-            Ok(policy) => {
-                self.policy = Rc::new(policy);
-                self.tokens = Rc::new(Cache::new(REMEMBERED_TOKENS));
-                self.crypto = Rc::new(HostCrypto::prove(Foreign));
-                log::info!(
-                    "signatures that the host checks: {}",
-                    names(self.crypto.proven())
-                );
-                true
-            }
+            Ok(policy) => self.take(policy),
             Err(problems) => {
                 for problem in &problems.0 {
                     log::error!("policy refused: {problem}");
@@ -84,14 +108,16 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn on_tick(&mut self) {
+        self.turn(Store::tick);
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        let stream = Stream::new(Rc::clone(&self.vm.policy));
         Some(Box::new(Filter {
-            stream: Stream::new(Rc::clone(&self.policy)),
-            envoy: Envoy {
-                counters: Rc::clone(&self.counters),
-            },
-            crypto: Rc::clone(&self.crypto),
-            tokens: Rc::clone(&self.tokens),
+            id,
+            stream: Rc::new(RefCell::new(stream)),
+            vm: Rc::clone(&self.vm),
         }))
     }
 
@@ -100,12 +126,136 @@ impl RootContext for Root {
     }
 }
 
+impl Root {
+    /// Works under that policy from now on. Streams that began under another one end under it.
+    fn take(&mut self, policy: Policy) -> bool {
+        let mut keys = Store::new(&policy.issuers);
+        let fetches = !keys.is_empty();
+        let vm = Vm {
+            crypto: HostCrypto::prove(Foreign),
+            policy: Rc::new(policy),
+            ..Vm::default()
+        };
+        log::info!(
+            "signatures that the host checks: {}",
+            names(vm.crypto.proven())
+        );
+        if fetches && keys.prepare(&mut vm.envoy()).is_err() {
+            log::error!("this proxy has no shared data, without which no keys can be fetched");
+            return false;
+        }
+        vm.keys.replace(keys);
+        if fetches && vm.tick_every(AT_ONCE).is_err() {
+            log::error!("this proxy has no timer, without which no keys can be fetched");
+            return false;
+        }
+        self.vm = Rc::new(vm);
+        true
+    }
+
+    /// Lets the keys move on, and after them the requests that wait for them.
+    fn turn(&self, step: impl FnOnce(&mut Store, &mut dyn KeyHost, Duration) -> bool) {
+        let mut envoy = self.vm.envoy();
+        // Without a clock nothing can be said about keys; requests are refused for it on their own.
+        let Ok(now) = Host::now(&mut envoy) else {
+            return;
+        };
+        let changed = match self.vm.keys.try_borrow_mut() {
+            Ok(mut keys) => step(&mut keys, &mut envoy, now),
+            Err(_) => return,
+        };
+        self.wake(&mut envoy, now, changed);
+        let requests_wait = !self.vm.waiting.borrow().is_empty();
+        let rhythm = self.vm.keys.borrow().rhythm(requests_wait);
+        let _ = self.vm.tick_every(rhythm);
+    }
+
+    /// Decides again on the requests that wait, if anything changed or their time is over.
+    fn wake(&self, envoy: &mut Envoy, now: Duration, changed: bool) {
+        let keys = self.vm.keys.borrow();
+        let waiting = self.vm.waiting.take();
+        let mut still = Vec::new();
+        for waits in waiting {
+            let Some(stream) = waits.stream.upgrade() else {
+                continue;
+            };
+            let Ok(mut stream) = stream.try_borrow_mut() else {
+                still.push(waits);
+                continue;
+            };
+            let Some(until) = stream.waits_until(&keys) else {
+                continue;
+            };
+            if (changed || now >= until) && bindings::set_effective_context(waits.context).is_ok() {
+                stream.keys_changed(envoy, &self.vm.tools(&keys), now);
+            }
+            if stream.waits_until(&keys).is_some() {
+                still.push(waits);
+            }
+        }
+        let _ = bindings::set_effective_context(self.id);
+        self.vm.waiting.replace(still);
+    }
+}
+
+/// Soon enough for whoever waits.
+const AT_ONCE: Duration = Duration::from_millis(1);
+
+impl Vm {
+    fn envoy(&self) -> Envoy {
+        Envoy {
+            counters: Rc::clone(&self.counters),
+        }
+    }
+
+    fn tools<'a>(&'a self, keys: &'a Store) -> Tools<'a> {
+        Tools {
+            keys,
+            crypto: &self.crypto,
+            cache: &self.tokens,
+        }
+    }
+
+    fn tick_every(&self, period: Duration) -> Result<(), HostError> {
+        if self.rhythm.replace(period) == period {
+            return Ok(());
+        }
+        bindings::set_tick_period(period)
+    }
+}
+
 /// One HTTP stream.
 struct Filter {
-    stream: Stream,
-    envoy: Envoy,
-    crypto: Rc<HostCrypto<Foreign>>,
-    tokens: Rc<Cache>,
+    id: u32,
+    stream: Rc<RefCell<Stream>>,
+    vm: Rc<Vm>,
+}
+
+impl Filter {
+    fn on(&self, event: impl FnOnce(&mut Stream, &mut Envoy) -> Flow) -> Action {
+        match self.stream.try_borrow_mut() {
+            Ok(mut stream) => action(event(&mut stream, &mut self.vm.envoy())),
+            Err(_) => Action::Pause,
+        }
+    }
+
+    /// Puts the stream among those that wait for keys, if there is room, and sees to it that they
+    /// are fetched. Calls are made on the tick, not here: a call belongs to whoever makes it, and
+    /// this stream may end.
+    fn wait(&self) -> bool {
+        let mut waiting = self.vm.waiting.borrow_mut();
+        if waiting.len() >= MAX_WAITING {
+            return false;
+        }
+        waiting.push(Waiting {
+            context: self.id,
+            stream: Rc::downgrade(&self.stream),
+        });
+        if waiting.len() == 1 {
+            let _ = self.vm.tick_every(AT_ONCE);
+        }
+        true
+    }
 }
 
 impl Context for Filter {}
@@ -114,41 +264,35 @@ impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
         #[cfg(feature = "test-trap")]
         trap_on_purpose();
-        action(self.stream.request_headers(
-            &mut self.envoy,
-            &Tools {
-                keys: &InlineOnly,
-                crypto: &*self.crypto,
-                cache: &self.tokens,
-            },
-            end_of_stream,
-        ))
+        let Ok(keys) = self.vm.keys.try_borrow() else {
+            return Action::Pause;
+        };
+        let tools = self.vm.tools(&keys);
+        let action = self.on(|stream, envoy| stream.request_headers(envoy, &tools, end_of_stream));
+        if self.stream.borrow().waits_until(&keys).is_some() && !self.wait() {
+            return self.on(|stream, envoy| stream.stop_waiting(envoy, &tools));
+        }
+        action
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        action(
-            self.stream
-                .request_body(&mut self.envoy, size, end_of_stream),
-        )
+        self.on(|stream, envoy| stream.request_body(envoy, size, end_of_stream))
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        action(self.stream.request_trailers(&mut self.envoy))
+        self.on(|stream, envoy| stream.request_trailers(envoy))
     }
 
     fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        action(self.stream.response_headers(&mut self.envoy, end_of_stream))
+        self.on(|stream, envoy| stream.response_headers(envoy, end_of_stream))
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        action(
-            self.stream
-                .response_body(&mut self.envoy, size, end_of_stream),
-        )
+        self.on(|stream, envoy| stream.response_body(envoy, size, end_of_stream))
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        action(self.stream.response_trailers(&mut self.envoy))
+        self.on(|stream, envoy| stream.response_trailers(envoy))
     }
 }
 
@@ -199,9 +343,7 @@ impl Host for Envoy {
     }
 
     fn request_body(&mut self, size: usize) -> Result<Vec<u8>, HostError> {
-        hostcalls::get_buffer(BufferType::HttpRequestBody, 0, size)
-            .map(Option::unwrap_or_default)
-            .map_err(|_| HostError)
+        bindings::buffer(BufferType::HttpRequestBody, size)
     }
 
     fn response_headers(&mut self) -> Result<Headers, HostError> {
@@ -213,9 +355,7 @@ impl Host for Envoy {
     }
 
     fn response_body(&mut self, size: usize) -> Result<Vec<u8>, HostError> {
-        hostcalls::get_buffer(BufferType::HttpResponseBody, 0, size)
-            .map(Option::unwrap_or_default)
-            .map_err(|_| HostError)
+        bindings::buffer(BufferType::HttpResponseBody, size)
     }
 
     fn answered_from_cache(&mut self) -> bool {
@@ -235,6 +375,10 @@ impl Host for Envoy {
             body: &[],
             grpc_status: -1,
         })
+    }
+
+    fn resume(&mut self) -> Result<(), HostError> {
+        bindings::continue_request()
     }
 
     fn reply(&mut self, reply: &Reply) -> Result<(), HostError> {
@@ -279,6 +423,46 @@ impl Host for Envoy {
     }
 }
 
+impl KeyHost for Envoy {
+    fn shared(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, HostError> {
+        bindings::shared_data(name)
+    }
+
+    fn set_shared(
+        &mut self,
+        name: &str,
+        value: &[u8],
+        swap: Option<u32>,
+    ) -> Result<bool, HostError> {
+        bindings::set_shared_data(name, value, swap)
+    }
+
+    fn call(&mut self, request: &Request<'_>) -> Result<u32, HostError> {
+        let mut headers = vec![
+            (":method", "GET"),
+            (":scheme", request.scheme),
+            (":authority", request.authority),
+            (":path", request.target),
+            ("accept", "application/json"),
+            ("user-agent", "forecourt"),
+        ];
+        headers.extend(request.if_none_match.map(|tag| ("if-none-match", tag)));
+        // The SDK has to know of the call, or it panics on the answer; every status that Envoy gives
+        // here is one that it expects.
+        let timeout = request.timeout;
+        hostcalls::dispatch_http_call(request.cluster, headers, None, Vec::new(), timeout)
+            .map_err(|_| HostError)
+    }
+
+    fn chance(&mut self) -> u64 {
+        Host::now(self).map_or(0, |now| u64::from(now.subsec_micros()))
+    }
+
+    fn count(&mut self, counter: Counter) {
+        Host::count(self, counter);
+    }
+}
+
 fn headers(map: MapType) -> Result<Headers, HostError> {
     let bytes = bindings::header_map(map)?;
     Headers::from_wire(&bytes).ok_or(HostError)
@@ -297,10 +481,15 @@ fn edit(map: MapType, edits: &[Edit]) -> Result<(), HostError> {
 
 /// Host functions of the proxy-wasm ABI 0.2.1, called without the SDK's panics.
 mod bindings {
-    use super::{HostError, MapType};
+    use std::time::Duration;
+
+    use super::{BufferType, HostError, MapType};
     use crate::head::to_wire;
 
     const OK: u32 = 0;
+    const NOT_FOUND: u32 = 1;
+    const CAS_MISMATCH: u32 = 8;
+    const REQUEST_STREAM: u32 = 0;
 
     #[link(wasm_import_module = "env")]
     unsafe extern "C" {
@@ -329,6 +518,30 @@ mod bindings {
             headers: *const u8,
             headers_size: usize,
             grpc_status: i32,
+        ) -> u32;
+        fn proxy_get_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            size: usize,
+            data: *mut *mut u8,
+            data_size: *mut usize,
+        ) -> u32;
+        fn proxy_continue_stream(stream: u32) -> u32;
+        fn proxy_set_effective_context(context: u32) -> u32;
+        fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        fn proxy_get_shared_data(
+            key: *const u8,
+            key_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+            cas: *mut u32,
+        ) -> u32;
+        fn proxy_set_shared_data(
+            key: *const u8,
+            key_size: usize,
+            value: *const u8,
+            value_size: usize,
+            cas: u32,
         ) -> u32;
         fn proxy_call_foreign_function(
             name: *const u8,
@@ -367,6 +580,68 @@ mod bindings {
         // SAFETY: the host allocated exactly `size` bytes with the module's own allocator, filled
         // them and gave them away.
         unsafe { Vec::from_raw_parts(data, size, size) }
+    }
+
+    /// At most `size` bytes of a buffer, from its start.
+    pub fn buffer(buffer: BufferType, size: usize) -> Result<Vec<u8>, HostError> {
+        let mut data: *mut u8 = std::ptr::null_mut();
+        let mut given_size = 0usize;
+        // SAFETY: the host writes a pointer and a size, or neither.
+        match unsafe { proxy_get_buffer_bytes(buffer as u32, 0, size, &mut data, &mut given_size) }
+        {
+            OK => Ok(given(data, given_size)),
+            NOT_FOUND => Ok(Vec::new()),
+            _ => Err(HostError),
+        }
+    }
+
+    pub fn continue_request() -> Result<(), HostError> {
+        // SAFETY: takes no memory.
+        ok(unsafe { proxy_continue_stream(REQUEST_STREAM) })
+    }
+
+    pub fn set_effective_context(context: u32) -> Result<(), HostError> {
+        // SAFETY: takes no memory.
+        ok(unsafe { proxy_set_effective_context(context) })
+    }
+
+    pub fn set_tick_period(period: Duration) -> Result<(), HostError> {
+        let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+        // SAFETY: takes no memory.
+        ok(unsafe { proxy_set_tick_period_milliseconds(millis) })
+    }
+
+    pub fn shared_data(key: &str) -> Result<Option<(Vec<u8>, u32)>, HostError> {
+        let mut data: *mut u8 = std::ptr::null_mut();
+        let mut size = 0usize;
+        let mut cas = 0u32;
+        // SAFETY: the host reads the key during the call and writes a pointer, a size and a number,
+        // or none of them.
+        match unsafe {
+            proxy_get_shared_data(key.as_ptr(), key.len(), &mut data, &mut size, &mut cas)
+        } {
+            OK => Ok(Some((given(data, size), cas))),
+            NOT_FOUND => Ok(None),
+            _ => Err(HostError),
+        }
+    }
+
+    /// Whether it was written: with `cas` only if the entry still has that number.
+    pub fn set_shared_data(key: &str, value: &[u8], cas: Option<u32>) -> Result<bool, HostError> {
+        // SAFETY: the host only reads the two slices, during the call.
+        match unsafe {
+            proxy_set_shared_data(
+                key.as_ptr(),
+                key.len(),
+                value.as_ptr(),
+                value.len(),
+                cas.unwrap_or(0),
+            )
+        } {
+            OK => Ok(true),
+            CAS_MISMATCH => Ok(false),
+            _ => Err(HostError),
+        }
     }
 
     pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, HostError> {

@@ -217,6 +217,7 @@ fn run_natively(policy: &Rc<Policy>, document: &Value, case: &Case) -> (Outcome,
             outcome.headers = texts(&answer);
         }
         Step::AwaitBody { .. } => panic!("a whole body is not awaited again"),
+        Step::AwaitKeys(_) => panic!("no scenario fetches keys"),
     }
     let trace: Vec<_> = exchange
         .trace()

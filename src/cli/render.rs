@@ -160,6 +160,7 @@ impl EnvoyArgs {
         bootstrap.admin = self.admin;
         bootstrap.trusted_ca = self.trusted_ca.clone();
         bootstrap.largest_body = policy.policy().largest_body();
+        bootstrap.reach_issuers(&policy.policy());
         bootstrap
     }
 }

@@ -109,6 +109,7 @@ impl Args {
         bootstrap.admin = self.admin;
         bootstrap.trusted_ca = self.trusted_ca.clone();
         bootstrap.largest_body = policy.policy().largest_body();
+        bootstrap.reach_issuers(&policy.policy());
         Ok(bootstrap)
     }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::config;
 use crate::head::Headers;
 use crate::reply::Code;
-use crate::token::{InWasm, InlineOnly};
+use crate::token::InWasm;
 
 /// What the host was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,7 @@ enum Call {
     EditResponse(Vec<Edit>),
     ResponseBody(usize),
     NotModified(Vec<String>),
+    Resume,
     Reply(u16, Code),
     Publish(String, String),
     ClearRouteCache,
@@ -108,6 +109,10 @@ impl Host for Recorder {
         self.record(Call::NotModified(names))
     }
 
+    fn resume(&mut self) -> Result<(), HostError> {
+        self.record(Call::Resume)
+    }
+
     fn reply(&mut self, reply: &Reply) -> Result<(), HostError> {
         self.record(Call::Reply(reply.status, reply.code))
     }
@@ -150,7 +155,7 @@ fn stream(body_checks: &str) -> Stream {
 fn ask(stream: &mut Stream, host: &mut Recorder, ends: bool) -> Flow {
     let cache = Cache::new(0);
     let tools = Tools {
-        keys: &InlineOnly,
+        keys: &Store::default(),
         crypto: &InWasm,
         cache: &cache,
     };

@@ -209,7 +209,8 @@ fn record(read: &Read<'_>, issuer: &Issuer, result: &Result<(), Stop>, trace: &m
     });
 }
 
-fn keys_unavailable() -> Refusal {
+/// The refusal of a request whose issuer's keys cannot be had.
+pub fn keys_unavailable() -> Refusal {
     /// Seconds after which a client may try again.
     const RETRY_AFTER: &str = "5";
     let mut refusal = Refusal::new(

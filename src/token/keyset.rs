@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::algorithm::Algorithm;
 use super::json::{self, JsonFlaw};
 use super::key::{KeyFlaw, PublicKey, Secrets};
+use super::x509;
 
 /// Largest key set, in bytes of JSON.
 pub const MAX_SET_BYTES: usize = 256 * 1024;
@@ -43,6 +44,8 @@ pub enum KeySetFlaw {
     Json(JsonFlaw),
     /// No list named `keys`, or something other than an object in it.
     Shape,
+    /// Not an object from names to certificates.
+    CertificateMap,
     /// Public keys and shared secrets in one set: one could be taken for the other.
     MixedSymmetry,
     /// No key of it is usable.
@@ -56,6 +59,7 @@ impl fmt::Display for KeySetFlaw {
             Self::TooManyKeys => write!(f, "has more than {MAX_KEYS} keys"),
             Self::Json(flaw) => flaw.fmt(f),
             Self::Shape => f.write_str("is not a JWK set: an object with a list `keys` of objects"),
+            Self::CertificateMap => f.write_str("is not an object from `kid` to certificate"),
             Self::MixedSymmetry => f.write_str("mixes public keys and shared secrets"),
             Self::NoUsableKey => f.write_str("has no usable key"),
         }
@@ -119,6 +123,38 @@ impl KeySet {
         }
         if symmetric != 0 && symmetric != list.len() {
             return Err(KeySetFlaw::MixedSymmetry);
+        }
+        Ok(read)
+    }
+
+    /// Reads an object from `kid` to certificate in PEM, as an issuer serves it.
+    ///
+    /// # Errors
+    /// The reason to refuse it as a whole; single unusable keys are in [`Self::dropped`].
+    pub fn parse_certificates(text: &[u8]) -> Result<Self, KeySetFlaw> {
+        if text.len() > MAX_SET_BYTES {
+            return Err(KeySetFlaw::TooLarge);
+        }
+        let map = json::object(text).map_err(KeySetFlaw::Json)?;
+        if map.len() > MAX_KEYS {
+            return Err(KeySetFlaw::TooManyKeys);
+        }
+        let mut read = Self::default();
+        for (index, (kid, certificate)) in map.iter().enumerate() {
+            let Value::String(pem) = certificate else {
+                return Err(KeySetFlaw::CertificateMap);
+            };
+            match x509::key(kid, pem) {
+                Ok(key) => read.add(key),
+                Err(flaw) => read.dropped.push(Dropped {
+                    index,
+                    kid: Some(kid.clone()),
+                    flaw,
+                }),
+            }
+        }
+        if read.is_empty() {
+            return Err(KeySetFlaw::NoUsableKey);
         }
         Ok(read)
     }

@@ -29,8 +29,10 @@ pub mod mint;
 pub mod remote;
 pub mod rule;
 pub mod source;
+mod x509;
 
 pub use access::{Accepted, Access, Env, Granted, Outcome, Requirement, Rules};
+pub use authenticate::keys_unavailable;
 pub use cache::Cache;
 pub use crypto::{Crypto, InWasm};
 pub use issuer::{InlineOnly, Issuer, KeySource, KeyState, Keys};

@@ -3,6 +3,7 @@
 use forecourt::cli::envoy::{Bootstrap, Envoy, Filter, Options, find};
 use forecourt::cli::module::module;
 use forecourt::cli::serve::Service;
+use forecourt::config;
 use serde_json::Value;
 
 /// Starts Envoy with a policy in front of a service.
@@ -19,6 +20,9 @@ pub fn bootstrap(service: &Service, policy: &Value) -> Bootstrap {
     };
     let mut bootstrap = Bootstrap::new(service.url().parse().expect("a URL"), Some(filter));
     bootstrap.largest_body = 1024 * 1024;
+    if let Ok(policy) = config::from_value(policy.clone()) {
+        bootstrap.reach_issuers(&policy);
+    }
     bootstrap
 }
 

@@ -1,6 +1,7 @@
 //! A whole Envoy configuration: one listener, the filter, the services behind it, the admin
 //! interface.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -9,6 +10,8 @@ use serde_json::{Value, json};
 use super::extended;
 use super::filter::Filter;
 use super::upstream::Upstream;
+use crate::policy::Policy;
+use crate::token::KeySource;
 
 /// The smallest buffer a connection gets, in bytes. Envoy's guide for edges says 32 KiB; a little
 /// more lets a body of 64 KiB wait for its check without asking twice.
@@ -36,6 +39,8 @@ pub struct Bootstrap {
     pub trusted_ca: Option<PathBuf>,
     /// The largest body that a filter holds back, in bytes.
     pub largest_body: u64,
+    /// Servers of issuers' keys, by the cluster names that the policy gives them.
+    pub key_servers: BTreeMap<String, Upstream>,
 }
 
 impl Bootstrap {
@@ -49,6 +54,24 @@ impl Bootstrap {
             upstream,
             trusted_ca: None,
             largest_body: 0,
+            key_servers: BTreeMap::new(),
+        }
+    }
+
+    /// Has a cluster made for every server that the policy fetches keys from.
+    pub fn reach_issuers(&mut self, policy: &Policy) {
+        for issuer in &policy.issuers {
+            let KeySource::Remote(remote) = &issuer.keys else {
+                continue;
+            };
+            for (cluster, authority, secure) in remote.clusters() {
+                let scheme = if secure { "https" } else { "http" };
+                // Host and port have been checked with the policy.
+                if let Ok(server) = format!("{scheme}://{authority}").parse() {
+                    let servers = &mut self.key_servers;
+                    servers.entry(cluster.to_owned()).or_insert(server);
+                }
+            }
         }
     }
 
@@ -65,13 +88,20 @@ impl Bootstrap {
             }]},
             "static_resources": {
                 "listeners": [self.listener()],
-                "clusters": [self.upstream.cluster(
-                    UPSTREAM,
-                    self.buffer_limit(),
-                    self.trusted_ca.as_deref(),
-                )],
+                "clusters": self.clusters(),
             },
         })
+    }
+
+    fn clusters(&self) -> Vec<Value> {
+        let roots = self.trusted_ca.as_deref();
+        let service = self.upstream.cluster(UPSTREAM, self.buffer_limit(), roots);
+        let servers = self.key_servers.iter();
+        let keys = servers
+            // Keys may come from the service itself.
+            .filter(|(name, _)| *name != UPSTREAM)
+            .map(|(name, server)| server.cluster(name, SMALLEST_BUFFER, roots));
+        std::iter::once(service).chain(keys).collect()
     }
 
     fn listener(&self) -> Value {
@@ -279,6 +309,52 @@ mod tests {
         assert_eq!(route(&bootstrap).get("host_rewrite_literal"), None);
         bootstrap.upstream = "https://a.run.app".parse().unwrap();
         assert_eq!(route(&bootstrap)["host_rewrite_literal"], "a.run.app");
+    }
+
+    #[test]
+    fn issuers_get_the_clusters_that_the_policy_names() {
+        let policy = crate::config::from_value(json!({
+            "version": "forecourt/v1",
+            "issuers": {
+                "a": { "issuer": "https://a.example", "audiences": "x",
+                       "jwks": { "uri": "https://keys.a.example:8443/k", "cluster": "a-keys" } },
+                "b": { "issuer": "https://b.example", "audiences": "x",
+                       "jwks": { "cluster": "b", "keysHost": "keys.b.example",
+                                 "discovery": { "cluster": "b-meta" } } },
+                "c": { "issuer": "https://c.example", "audiences": "x",
+                       "jwks": { "uri": "http://localhost:1/k", "cluster": "upstream" } },
+            },
+            "routes": [],
+        }));
+        let mut bootstrap = bootstrap();
+        bootstrap.reach_issuers(&policy.unwrap());
+        let clusters = bootstrap.to_value()["static_resources"]["clusters"].clone();
+        let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+        let shown: Vec<_> = clusters
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|cluster| {
+                let name = cluster["name"].as_str().unwrap();
+                let tls = cluster.get("transport_socket").is_some();
+                (
+                    name,
+                    cluster.pointer(address).unwrap()["address"]
+                        .as_str()
+                        .unwrap(),
+                    tls,
+                )
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("upstream", "127.0.0.1", false),
+                ("a-keys", "keys.a.example", true),
+                ("b", "keys.b.example", true),
+                ("b-meta", "b.example", true),
+            ]
+        );
     }
 
     #[test]

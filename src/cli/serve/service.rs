@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -67,6 +68,8 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The fields after the body.
     pub trailers: Vec<(String, Vec<u8>)>,
+    /// How long the answer takes.
+    pub delay: Duration,
 }
 
 impl Default for Reply {
@@ -83,6 +86,7 @@ impl Reply {
             headers: Vec::new(),
             body: Vec::new(),
             trailers: Vec::new(),
+            delay: Duration::ZERO,
         }
     }
 
@@ -113,6 +117,13 @@ impl Reply {
     pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.trailers
             .push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Makes the answer take that long.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
         self
     }
 }
@@ -199,7 +210,11 @@ async fn serve(request: hyper::Request<Incoming>, state: Arc<Mutex<State>>) -> R
         }
     }
     let told = told(&lock(&state), &head);
-    response(told.unwrap_or_else(|| echo(&head, &whole)))
+    let reply = told.unwrap_or_else(|| echo(&head, &whole));
+    if !reply.delay.is_zero() {
+        tokio::time::sleep(reply.delay).await;
+    }
+    response(reply)
 }
 
 fn told(state: &State, head: &http::request::Parts) -> Option<Reply> {
@@ -275,8 +290,6 @@ fn append(map: &mut http::HeaderMap, name: &str, value: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::cli::client::{Protocol, Request, raw, send};
 

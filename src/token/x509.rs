@@ -1,0 +1,131 @@
+//! Public keys out of X.509 certificates (RFC 5280), as `kid`s are mapped to them by issuers that
+//! serve no JWK set.
+//!
+//! Nothing of a certificate but its key counts: no chain is followed, because what vouches for the
+//! key is the place that it was fetched from, and an issuer withdraws a key by no longer serving it.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use p256::pkcs8::DecodePublicKey;
+use rsa::traits::PublicKeyParts;
+use serde_json::{Map, Value};
+use x509_cert::Certificate;
+use x509_cert::der::{DecodePem, Encode};
+
+use super::key::{KeyFlaw, PublicKey, Secrets};
+
+/// The key of a certificate in PEM (RFC 7468 §5), under a name.
+///
+/// # Errors
+/// It is no certificate, or its key is one that a JWK set could not hold either.
+pub fn key(kid: &str, pem: &str) -> Result<PublicKey, KeyFlaw> {
+    let malformed = KeyFlaw::Malformed("certificate");
+    let certificate = Certificate::from_pem(pem).map_err(|_| malformed)?;
+    let info = certificate.tbs_certificate.subject_public_key_info;
+    let info = info.to_der().map_err(|_| malformed)?;
+    let mut jwk = members(&info).ok_or(KeyFlaw::Unsupported("certificate"))?;
+    jwk.insert("kid".to_owned(), kid.into());
+    // Weak keys are found where those of JWK sets are.
+    PublicKey::from_jwk(&jwk, Secrets::Refused)
+}
+
+/// The JWK members of a `SubjectPublicKeyInfo`.
+fn members(info: &[u8]) -> Option<Map<String, Value>> {
+    if let Ok(key) = rsa::RsaPublicKey::from_public_key_der(info) {
+        let (n, e) = (key.n().to_bytes_be(), key.e().to_bytes_be());
+        return Some(map([
+            ("kty", "RSA".into()),
+            ("n", encode(&n)),
+            ("e", encode(&e)),
+        ]));
+    }
+    let (curve, point) = if let Ok(key) = p256::PublicKey::from_public_key_der(info) {
+        ("P-256", key.to_sec1_bytes())
+    } else {
+        let key = p384::PublicKey::from_public_key_der(info).ok()?;
+        ("P-384", key.to_sec1_bytes())
+    };
+    // An uncompressed point is one byte, then both coordinates.
+    let coordinates = point.get(1..)?;
+    let (x, y) = coordinates.split_at_checked(coordinates.len() / 2)?;
+    Some(map([
+        ("kty", "EC".into()),
+        ("crv", curve.into()),
+        ("x", encode(x)),
+        ("y", encode(y)),
+    ]))
+}
+
+fn encode(bytes: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn map<const N: usize>(members: [(&str, String); N]) -> Map<String, Value> {
+    let members = members.into_iter();
+    members
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::token::algorithm::Algorithm;
+    use crate::token::keyset::{KeySet, KeySetFlaw};
+
+    const RSA: &str = include_str!("../../tests/data/x509/rsa.pem");
+    const P256: &str = include_str!("../../tests/data/x509/p256.pem");
+    const WEAK: &str = include_str!("../../tests/data/x509/rsa-1024.pem");
+    const ED25519: &str = include_str!("../../tests/data/x509/ed25519.pem");
+
+    #[test]
+    fn the_key_is_taken_out_of_the_certificate() {
+        let key_of = |pem| key("k", pem).unwrap();
+        assert!(key_of(RSA).fits(Algorithm::Rs256) && key_of(P256).fits(Algorithm::Es256));
+        let crlf = RSA.replace('\n', "\r\n");
+        assert_eq!(key_of(&crlf), key_of(RSA));
+        for (pem, name, member) in [
+            // What openssl says of the same certificates.
+            (RSA, "n", "1uLL-niN"),
+            (P256, "x", "1WDtf4gORXkwkMjiDzJh7eyWZmwYezYjHDBP_SJffDs"),
+        ] {
+            let (_, der) = x509_cert::der::pem::decode_vec(pem.as_bytes()).unwrap();
+            let certificate = <Certificate as x509_cert::der::Decode>::from_der(&der).unwrap();
+            let info = certificate.tbs_certificate.subject_public_key_info;
+            let members = members(&info.to_der().unwrap()).unwrap();
+            assert!(members[name].as_str().unwrap().starts_with(member));
+        }
+    }
+
+    #[test]
+    fn whatever_is_no_usable_certificate_is_refused() {
+        let malformed = KeyFlaw::Malformed("certificate");
+        assert_eq!(key("k", ""), Err(malformed));
+        assert_eq!(key("k", &RSA[..RSA.len() / 2]), Err(malformed));
+        assert_eq!(
+            key("k", &RSA.replace("CERTIFICATE", "PUBLIC KEY")),
+            Err(malformed)
+        );
+        assert_eq!(key("k", &RSA.replacen("MII", "AAA", 1)), Err(malformed));
+        assert_eq!(key("k", WEAK), Err(KeyFlaw::RsaModulusSize));
+        assert_eq!(key("k", ED25519), Err(KeyFlaw::Unsupported("certificate")));
+    }
+
+    #[test]
+    fn a_map_of_certificates_is_a_key_set() {
+        let parse = |map: Value| KeySet::parse_certificates(map.to_string().as_bytes());
+        let set = parse(json!({ "a": RSA, "b": P256, "c": WEAK })).unwrap();
+        assert_eq!(set.keys().count(), 2);
+        assert_eq!(set.dropped()[0].kid.as_deref(), Some("c"));
+        assert_eq!(set.dropped()[0].flaw, KeyFlaw::RsaModulusSize);
+        assert!(set.find(Some("a"), Algorithm::Rs256).is_ok());
+        assert!(set.find(Some("b"), Algorithm::Rs256).is_err());
+        assert_eq!(parse(json!({})), Err(KeySetFlaw::NoUsableKey));
+        assert_eq!(parse(json!({ "a": WEAK })), Err(KeySetFlaw::NoUsableKey));
+        assert_eq!(parse(json!({ "a": 1 })), Err(KeySetFlaw::CertificateMap));
+        let many: Map<_, _> = (0..101).map(|n| (n.to_string(), json!(""))).collect();
+        assert_eq!(parse(many.into()), Err(KeySetFlaw::TooManyKeys));
+    }
+}
