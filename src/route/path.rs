@@ -155,8 +155,8 @@ fn segment(raw: &str, start: usize) -> Result<Segment<'_>, PathError> {
     Ok(Segment { raw, text, start })
 }
 
-/// Whether RFC 3986 §3.3 allows the byte in a segment. The four that it does not but that real
-/// clients send unencoded and no server reads in two ways are let through.
+/// Whether RFC 3986 §3.3 allows the byte in a segment. It does not allow the last ten, but real
+/// clients send them unencoded, and no server reads them in two ways.
 fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@|^{}[]\"<>`".contains(&byte)
 }
