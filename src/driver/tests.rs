@@ -12,6 +12,8 @@ use crate::head::Headers;
 use crate::reply::Code;
 use crate::token::InWasm;
 
+mod waiting;
+
 /// What the host was asked to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Call {
