@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use forecourt::token::algorithm::Algorithm;
-use forecourt::token::mint::{SigningKey, mint};
+use forecourt::token::mint::{SigningKey, mint, sign_parts};
 use serde_json::{Map, Value, json};
 
 use super::scenario::Token;
@@ -71,7 +71,17 @@ pub fn bearer(token: &Token, policy: &Value) -> String {
     } else {
         &pair.good
     };
-    let mut text = mint(key, &token.alg, &header, &Value::Object(claims));
+    let mut text = match &token.payload {
+        None => mint(key, &token.alg, &header, &Value::Object(claims)),
+        Some(payload) => {
+            let header = json!({ "alg": token.alg, "kid": token.alg }).to_string();
+            sign_parts(key, header.as_bytes(), payload.as_bytes())
+        }
+    };
+    if let Some(signature) = &token.signature {
+        let (signed, _) = text.rsplit_once('.').expect("three parts");
+        text = format!("{signed}.{signature}");
+    }
     if let Some((from, to)) = &token.replace {
         text = text.replacen(from, to, 1);
     }

@@ -83,6 +83,12 @@ pub struct Token {
     /// Signed by a key that the issuer does not have, under the `kid` of one that it has.
     #[serde(default)]
     pub forged: bool,
+    /// The payload's text, signed as it is, in place of the claims.
+    #[serde(default)]
+    pub payload: Option<String>,
+    /// What stands in place of the signature.
+    #[serde(default)]
+    pub signature: Option<String>,
     /// A change to the token's text: first part to be replaced by the second.
     #[serde(default)]
     pub replace: Option<(String, String)>,
