@@ -10,7 +10,7 @@ use crate::exchange::{AnswerStep, Exchange, Step, internal};
 use crate::fetch::Store;
 use crate::head::{Edit, RequestHead, ResponseHead};
 use crate::host::{Counter, Host, HostError};
-use crate::policy::Policy;
+use crate::policy::{Policy, Role};
 use crate::reply::Reply;
 use crate::time::UnixTime;
 use crate::token::{Cache, Crypto, Env};
@@ -288,7 +288,10 @@ impl Stream {
                     return self.fail(host);
                 }
                 self.progress = Progress::Settled;
-                host.count(Counter::Forwarded);
+                // The instance before a cache has counted the request already.
+                if self.exchange.role() != Role::Response {
+                    host.count(Counter::Forwarded);
+                }
                 self.report_monitored(host);
                 Flow::Continue
             }

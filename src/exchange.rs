@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use crate::head::{Edit, Headers, RequestHead, ResponseHead};
 use crate::hints;
-use crate::policy::{BodyChecks, Mode, Policy, Route, Unmatched};
+use crate::hints::mark::{BYPASS, MARK, Mark};
+use crate::policy::{BodyChecks, Mode, Policy, Role, Route, Unmatched};
 use crate::reply::{Code, Refusal, Reply};
 use crate::route::{Miss, path};
 use crate::schema::BodyPlan;
@@ -122,6 +123,9 @@ impl Exchange {
     /// Decides on a request's head; `ends` when no body follows.
     pub fn request(&mut self, mut head: RequestHead, ends: bool, env: &Env<'_>) -> Step {
         let policy = Rc::clone(&self.policy);
+        if policy.role == Role::Response {
+            return self.behind_cache(&policy, &head);
+        }
         let edits = self.scrub(&policy, &mut head);
         self.asked = hints::Asked {
             credentials: policy.has_credentials(&head),
@@ -144,6 +148,9 @@ impl Exchange {
         let policy = Rc::clone(&self.policy);
         let Waiting { mut edits, ends } = waiting;
         let decided = self.check_head(&policy, &head, ends, env, last, &mut edits);
+        if policy.role == Role::Request && decided.is_ok() {
+            self.tell_behind_cache(&policy, &head, &mut edits);
+        }
         self.head = head;
         match decided {
             Ok(BodyPlan::NoBody) => {
@@ -191,6 +198,61 @@ impl Exchange {
         }
         head.headers.apply(&edits);
         edits
+    }
+
+    /// Tells the instance behind the cache who asked, and has the cache pass by what is personal.
+    fn tell_behind_cache(&mut self, policy: &Policy, head: &RequestHead, edits: &mut Vec<Edit>) {
+        let rule = self.hints_rule(policy);
+        let route = self
+            .route
+            .and_then(|index| Some((index, policy.routes.get(index)?.name.clone())));
+        let mark = Mark::of(&self.asked, rule.unwrap_or(&hints::Rule::default()), route);
+        let mut onward = head.headers.clone();
+        onward.apply(edits);
+        if mark.personal && !onward.has("authorization") {
+            self.trace.note("hints", || {
+                "the answer is nobody else's, so the cache is passed by".into()
+            });
+            edits.push(Edit::Set("authorization".into(), BYPASS.to_vec()));
+        }
+        edits.push(Edit::Set(MARK.into(), mark.print().into_bytes()));
+    }
+
+    /// Takes a request that the instance before the cache has checked. Without a mark that fits this
+    /// policy nothing is known of who asked, and so no shared cache may keep the answer.
+    fn behind_cache(&mut self, policy: &Policy, head: &RequestHead) -> Step {
+        let mark = head.headers.single(MARK).ok().flatten();
+        let mark = mark.and_then(Mark::parse);
+        let known = mark.filter(|mark| match &mark.route {
+            None => true,
+            Some((index, name)) => policy
+                .routes
+                .get(*index)
+                .is_some_and(|route| route.name == *name && !(mark.personal && route.hints.shared)),
+        });
+        self.asked = hints::Asked {
+            method: head.method().to_vec(),
+            ..hints::Asked::default()
+        };
+        match known {
+            None => self.asked.credentials = true,
+            Some(mark) => {
+                self.route = mark.route.map(|(index, _)| index);
+                self.asked.verified = mark.verified;
+                self.asked.credentials = mark.credentials;
+                self.asked.parameters = mark.parameters;
+            }
+        }
+        let mut edits = vec![Edit::Remove(MARK.into())];
+        if head
+            .headers
+            .all("authorization")
+            .any(|value| value == BYPASS)
+        {
+            edits.push(Edit::Remove("authorization".into()));
+        }
+        self.state = State::Forwarded;
+        Step::Forward(edits)
     }
 
     /// Everything that the head decides; the plan says what the body still has to show.
@@ -392,7 +454,13 @@ impl Exchange {
             return AnswerStep::Forward(Vec::new());
         }
         let policy = Rc::clone(&self.policy);
-        let untouched = hints::Rule::default();
+        let untouched = hints::Rule {
+            profile: match policy.role {
+                Role::Whole => hints::Profile::Generic,
+                Role::Request | Role::Response => hints::Profile::EnvoyCache,
+            },
+            ..hints::Rule::default()
+        };
         let rule = self.hints_rule(&policy).unwrap_or(&untouched);
         let edits = rule.decide(&self.asked, &head, now, &mut self.trace);
         head.headers.apply(&edits);
@@ -467,6 +535,11 @@ impl Exchange {
     /// The reasons of refusals that monitor mode let pass.
     pub fn monitored(&self) -> &[Code] {
         &self.monitored
+    }
+
+    /// Which part of the work is done here.
+    pub fn role(&self) -> Role {
+        self.policy.role
     }
 
     /// The route taken.

@@ -28,6 +28,8 @@ pub struct Policy {
     pub unmatched: Unmatched,
     /// Whether a request's headers wait for its body.
     pub body_checks: BodyChecks,
+    /// Which part of the work this instance has.
+    pub role: Role,
 }
 
 impl Policy {
@@ -35,6 +37,23 @@ impl Policy {
     pub fn largest_body(&self) -> u64 {
         let bodies = self.routes.iter().filter_map(|route| route.body.as_ref());
         bodies.map(BodyRule::max_bytes).max().unwrap_or(0)
+    }
+
+    /// Makes the routes' hints those of this instance's role.
+    pub fn take_role(&mut self) {
+        if self.role == Role::Whole {
+            return;
+        }
+        self.identity_headers.push(hints::mark::MARK.to_owned());
+        for rule in self.routes.iter_mut().map(|route| &mut route.hints) {
+            if rule.profile == hints::Profile::Generic {
+                rule.profile = hints::Profile::EnvoyCache;
+            }
+            if self.role == Role::Response {
+                // Only the instance before the cache can tell a hit from a miss.
+                rule.cache_status = None;
+            }
+        }
     }
 
     /// Whether a request carries anything by which a service could tell its caller from others.
@@ -90,4 +109,16 @@ pub enum BodyChecks {
     Hold,
     /// Headers go first; a refused body resets the stream behind them.
     Stream,
+}
+
+/// Which part of the work an instance has where Envoy keeps answers itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// All of it; there is no cache in this Envoy.
+    #[default]
+    Whole,
+    /// Before the cache: all of it, and telling the instance behind the cache who asked.
+    Request,
+    /// Behind the cache, among the cluster's filters: hints only.
+    Response,
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::envoy::{Bootstrap, Filter, Upstream, extended};
+use super::envoy::{Bootstrap, Cache, Filter, Upstream, extended};
 use super::istio::{Kind, Manifest, Place};
 use super::output::{Failure, exit, say};
 use super::policy_file::PolicyFile;
@@ -43,6 +43,9 @@ struct EnvoyArgs {
     /// Where Envoy finds the module
     #[arg(long, value_name = "FILE", default_value = "/etc/envoy/forecourt.wasm")]
     module: PathBuf,
+    /// Keep answers in Envoy's own cache as the policy's hints allow
+    #[arg(long, value_enum)]
+    cache: Option<Cache>,
     /// The authorities an https service may be certified by, PEM; this system's own if not given
     #[arg(long, value_name = "FILE")]
     trusted_ca: Option<PathBuf>,
@@ -159,6 +162,7 @@ impl EnvoyArgs {
         bootstrap.listen = self.listen;
         bootstrap.admin = self.admin;
         bootstrap.trusted_ca = self.trusted_ca.clone();
+        bootstrap.cache = self.cache;
         bootstrap.largest_body = policy.policy().largest_body();
         bootstrap.reach_issuers(&policy.policy());
         bootstrap

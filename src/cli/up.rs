@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::envoy::{Bootstrap, Envoy, Filter, Options, Upstream};
+use super::envoy::{Bootstrap, Cache, Envoy, Filter, Options, Upstream};
 use super::output::{Failure, Paint, exit, note, say};
 use super::policy_file::PolicyFile;
 use super::run::{Parts, asked_to_end, block_on, listen_address, load_policy};
@@ -45,6 +45,9 @@ pub struct Args {
     /// The authorities an https service may be certified by, PEM; the system's own if not given
     #[arg(long, value_name = "FILE")]
     trusted_ca: Option<PathBuf>,
+    /// Keep answers in Envoy's own cache as the policy's hints allow
+    #[arg(long, value_enum)]
+    cache: Option<Cache>,
     /// Start even if nothing answers at the upstream yet
     #[arg(long)]
     no_upstream_check: bool,
@@ -108,6 +111,7 @@ impl Args {
         bootstrap.listen = self.listen;
         bootstrap.admin = self.admin;
         bootstrap.trusted_ca = self.trusted_ca.clone();
+        bootstrap.cache = self.cache;
         bootstrap.largest_body = policy.policy().largest_body();
         bootstrap.reach_issuers(&policy.policy());
         Ok(bootstrap)

@@ -29,7 +29,7 @@ use self::problem::{Place, Problems, Warnings};
 use self::routes::{Compiler, RawRoute};
 use self::schemas::SchemaTable;
 use self::types::{Part, is_default};
-use crate::policy::{BodyChecks, Policy, Route, Unmatched};
+use crate::policy::{BodyChecks, Policy, Role, Route, Unmatched};
 use crate::token::{Issuer, source::Source};
 
 /// Largest policy that is read, in bytes.
@@ -67,6 +67,11 @@ pub struct RawPolicy {
     #[deserr(default)]
     #[serde(skip_serializing_if = "is_default", default)]
     pub body_checks: RawBodyChecks,
+    /// Which part of the work an instance has where Envoy keeps answers itself: `request` before the
+    /// cache, `response` among the cluster's filters. `forecourt render envoy --cache` writes it.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub role: RawRole,
     /// What is wrong with the document's own keys.
     #[deserr(skip)]
     #[serde(skip)]
@@ -97,6 +102,21 @@ pub enum RawBodyChecks {
     Hold,
     /// Headers go first.
     Stream,
+}
+
+/// Which part of the work an instance has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[deserr(error = Problems, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+pub enum RawRole {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Before Envoy's cache.
+    Request,
+    /// Behind Envoy's cache.
+    Response,
 }
 
 /// Compiles a policy from JSON text, as Envoy's plugin configuration holds it.
@@ -168,6 +188,11 @@ impl RawPolicy {
                 RawBodyChecks::Hold => BodyChecks::Hold,
                 RawBodyChecks::Stream => BodyChecks::Stream,
             },
+            role: match self.role {
+                RawRole::Whole => Role::Whole,
+                RawRole::Request => Role::Request,
+                RawRole::Response => Role::Response,
+            },
             issuers: self.compile_issuers(&root.key("issuers"), &mut problems),
             ..Policy::default()
         };
@@ -185,6 +210,7 @@ impl RawPolicy {
             compiler.route(raw, index, &root.key("routes").index(index));
         }
         policy.identity_headers = identity_headers(&policy.routes);
+        policy.take_role();
         policy.credential_sources = credential_sources(&policy.issuers);
         if problems.is_empty() {
             Ok((policy, warnings))

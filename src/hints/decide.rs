@@ -56,7 +56,7 @@ impl Rule {
         }
         self.part_with_cookies(&mut hints, trace);
         if wish.is_some() {
-            self.suit_the_cache_in_front(&mut hints, trace);
+            self.suit_the_cache_in_front(&mut hints);
         }
         let mut edits = hints.edits(wish);
         if wish.is_some() {
@@ -84,6 +84,12 @@ impl Rule {
         trace: &mut Trace,
     ) -> Keep {
         let covered = wish.is_some();
+        if self.profile == Profile::EnvoyCache && answer.status() == Some(206) {
+            trace.note("hints", || {
+                "Envoy's cache would answer whole requests with this part".into()
+            });
+            return Keep::Nobody;
+        }
         if wish.is_some_and(|wish| wish.keep == Keep::Nobody) {
             return Keep::Nobody;
         }
@@ -176,11 +182,11 @@ impl Rule {
         }
     }
 
-    fn suit_the_cache_in_front(&self, hints: &mut Hints<'_>, trace: &mut Trace) {
+    fn suit_the_cache_in_front(&self, hints: &mut Hints<'_>) {
         match self.profile {
             Profile::Generic | Profile::Browser => {}
             Profile::CloudCdn => hints.suit_cloud_cdn(),
-            Profile::EnvoyCache => hints.suit_envoy_cache(trace),
+            Profile::EnvoyCache => hints.suit_envoy_cache(),
         }
     }
 
@@ -334,14 +340,7 @@ impl<'a> Hints<'a> {
 
     /// It answers whole requests with a stored 206, takes `max-age=0` as fresh for up to a second,
     /// and asks again each time where there is no Date.
-    fn suit_envoy_cache(&mut self, trace: &mut Trace) {
-        if self.answer.status() == Some(206) {
-            trace.note("hints", || {
-                "Envoy's cache would answer whole requests with this part".into()
-            });
-            self.limit(Keep::Nobody);
-            return;
-        }
+    fn suit_envoy_cache(&mut self) {
         if !self.is_for_shared_caches() {
             return;
         }

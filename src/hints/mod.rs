@@ -24,6 +24,7 @@ pub mod decide;
 pub mod directives;
 pub mod encoding;
 pub mod field;
+pub mod mark;
 pub mod origin;
 pub mod rule;
 pub mod status;
@@ -33,6 +34,7 @@ pub mod targeted;
 pub mod validate;
 pub mod vary;
 
+pub use mark::Mark;
 pub use rule::{Case, Keep, MediaRange, Mode, Profile, Rule, Statuses, Wish};
 pub use tags::{Tags, Template};
 pub use validate::{Conditions, Strength, Validation};

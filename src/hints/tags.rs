@@ -21,6 +21,11 @@ pub struct Tags {
 }
 
 impl Tags {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The edits that add the tags which the answer lacks.
     pub fn edits(&self, answer: &ResponseHead, path: &[(String, Vec<u8>)]) -> Vec<Edit> {
         let edits = [

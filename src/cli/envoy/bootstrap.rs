@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::cache::{self, Cache};
 use super::extended;
 use super::filter::Filter;
 use super::upstream::Upstream;
@@ -33,6 +34,8 @@ pub struct Bootstrap {
     pub admin: SocketAddr,
     /// The filter; without one, requests pass as they are.
     pub filter: Option<Filter>,
+    /// Envoy's own cache behind the filter; none is used without a filter.
+    pub cache: Option<Cache>,
     /// The service behind.
     pub upstream: Upstream,
     /// Authorities to trust for `https` upstreams; the system's own if `None`.
@@ -51,6 +54,7 @@ impl Bootstrap {
             listen: loopback,
             admin: loopback,
             filter,
+            cache: None,
             upstream,
             trusted_ca: None,
             largest_body: 0,
@@ -96,6 +100,10 @@ impl Bootstrap {
     fn clusters(&self) -> Vec<Value> {
         let roots = self.trusted_ca.as_deref();
         let service = self.upstream.cluster(UPSTREAM, self.buffer_limit(), roots);
+        let service = match (&self.filter, self.cache) {
+            (Some(filter), Some(_)) => cache::behind(filter, service),
+            _ => service,
+        };
         let servers = self.key_servers.iter();
         let keys = servers
             // Keys may come from the service itself.
@@ -125,12 +133,12 @@ impl Bootstrap {
                 "suppress_envoy_headers": true,
             },
         });
-        let filters: Vec<Value> = self
-            .filter
-            .iter()
-            .map(Filter::to_value)
-            .chain([router])
-            .collect();
+        let mut filters = match (&self.filter, self.cache) {
+            (None, _) => Vec::new(),
+            (Some(filter), None) => vec![filter.to_value()],
+            (Some(filter), Some(cache)) => cache::before(filter, cache),
+        };
+        filters.push(router);
         json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "forecourt",
@@ -283,6 +291,48 @@ mod tests {
             manager["http_filters"][1]["name"],
             "envoy.filters.http.router"
         );
+    }
+
+    #[test]
+    fn the_module_is_before_the_cache_and_behind_it() {
+        let mut bootstrap = bootstrap();
+        bootstrap.cache = Some(Cache::V2);
+        assert_eq!(
+            manager(&bootstrap)["http_filters"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
+        bootstrap.filter = Some(Filter {
+            module: "forecourt.wasm".into(),
+            policy: "{}".to_owned(),
+        });
+        let names = |filters: &Value| -> Vec<String> {
+            let filters = filters.as_array().unwrap().iter();
+            filters
+                .map(|filter| filter["name"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let before = manager(&bootstrap)["http_filters"].clone();
+        let expected = [
+            "forecourt",
+            "envoy.filters.http.cache_v2",
+            "envoy.filters.http.router",
+        ];
+        assert_eq!(names(&before), expected);
+        let cluster = bootstrap.to_value()["static_resources"]["clusters"][0].clone();
+        let options = &cluster["typed_extension_protocol_options"][cache::PROTOCOL_OPTIONS];
+        let behind = &options["http_filters"];
+        assert_eq!(
+            names(behind),
+            ["forecourt", "envoy.filters.http.upstream_codec"]
+        );
+        for (filter, role) in [(&before[0], "request"), (&behind[0], "response")] {
+            let policy = &filter["typed_config"]["config"]["configuration"]["value"];
+            let policy: Value = serde_json::from_str(policy.as_str().unwrap()).unwrap();
+            assert_eq!(policy["role"], role);
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub struct Filter {
     pub policy: String,
 }
 
+/// What the types of Envoy's extensions begin with.
+pub(super) const EXTENSIONS: &str = "type.googleapis.com/envoy.extensions.";
+
 /// The type of the filter's configuration.
 pub(crate) const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 

@@ -1,6 +1,7 @@
 //! Envoy, from its configuration to its running process.
 
 pub mod bootstrap;
+pub mod cache;
 pub mod filter;
 pub mod find;
 pub mod log;
@@ -8,6 +9,7 @@ pub mod process;
 pub mod upstream;
 
 pub use bootstrap::Bootstrap;
+pub use cache::Cache;
 pub use filter::Filter;
 pub use find::{EnvoyBinary, Wanted, find};
 pub use process::{Envoy, Options, StartError};

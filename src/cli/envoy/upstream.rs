@@ -7,6 +7,7 @@ use std::str::FromStr;
 use hyper::Uri;
 use serde_json::{Value, json};
 
+use super::cache::PROTOCOL_OPTIONS;
 use super::extended;
 
 /// Where the certificates of public authorities are kept, by system.
@@ -125,7 +126,7 @@ impl Upstream {
                 }}}}]}],
             },
             "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": self.protocol(),
+                PROTOCOL_OPTIONS: self.protocol(),
             },
         });
         if !self.is_address() {
