@@ -320,6 +320,57 @@ fn explain_shows_what_caches_would_be_told_and_why() {
     assert_eq!(code, 2);
 }
 
+#[test]
+fn check_reads_the_envoy_configuration_that_runs_a_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let render = |cache: &str, format: &str| {
+        let output = run(&[
+            "render",
+            "envoy",
+            POLICY,
+            "--upstream",
+            "http://127.0.0.1:1",
+            "--cache",
+            cache,
+            "--format",
+            format,
+        ]);
+        assert_eq!(output.status.code(), Some(0));
+        let file = folder.path().join(format!("{cache}.{format}"));
+        std::fs::write(&file, output.stdout).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    for cache in ["simple", "v2"] {
+        for format in ["yaml", "json"] {
+            let output = run(&["check", "--envoy-config", &render(cache, format)]);
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+        }
+    }
+    let file = render("v2", "json");
+    let mut document: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let at = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+    let filters = document.pointer_mut(at).unwrap().as_array_mut().unwrap();
+    filters.swap(0, 1);
+    std::fs::write(&file, document.to_string()).unwrap();
+    let (code, complaint) = refused(&["check", "--envoy-config", &file]);
+    assert_eq!(code, 1);
+    assert!(complaint.contains("stands behind the cache"), "{complaint}");
+    let output = run(&["check", "--envoy-config", &file, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["ok"], false);
+    let path = told["problems"][0]["path"].as_str().unwrap();
+    assert!(path.ends_with("http_filters[1]"), "{path}");
+
+    for arguments in [
+        &["check"][..],
+        &["check", "--envoy-config", "nowhere.yaml"],
+        &["check", POLICY, "--envoy-config", &file],
+    ] {
+        assert_eq!(refused(arguments).0, 2, "{arguments:?}");
+    }
+}
+
 /// A running `forecourt up`; ended with the test.
 struct Up {
     child: Child,

@@ -6,6 +6,7 @@ mod clock;
 pub mod codes;
 pub mod demo;
 pub mod envoy;
+pub mod envoy_config;
 pub mod explain;
 mod home;
 pub mod istio;

@@ -57,15 +57,7 @@ impl PolicyFile {
 
     /// Compiles a policy's text; `name` is what findings call it, `folder` where key files are sought.
     pub fn parse(text: &str, name: &str, folder: &Path) -> Result<Self, LoadError> {
-        let document = Document::parse(text).map_err(|error| {
-            LoadError::Refused(vec![Finding {
-                file: name.to_owned(),
-                line: Some(error.position.line),
-                column: Some(error.position.column),
-                path: String::new(),
-                message: error.message,
-            }])
-        })?;
+        let document = parse(text, name)?;
         let mut problems = Problems::default();
         let mut value = document.value.clone();
         inline_key_files(&mut value, folder, &mut problems);
@@ -120,6 +112,24 @@ impl PolicyFile {
     }
 }
 
+/// A YAML or JSON file that need not be a policy, and what findings call it; `-` reads standard input.
+pub(super) fn document(path: &Path) -> Result<(Document, String), LoadError> {
+    let name = path.display().to_string();
+    Ok((parse(&read(path)?, &name)?, name))
+}
+
+fn parse(text: &str, name: &str) -> Result<Document, LoadError> {
+    Document::parse(text).map_err(|error| {
+        LoadError::Refused(vec![Finding {
+            file: name.to_owned(),
+            line: Some(error.position.line),
+            column: Some(error.position.column),
+            path: String::new(),
+            message: error.message,
+        }])
+    })
+}
+
 fn read(path: &Path) -> Result<String, LoadError> {
     let outcome = if path == Path::new("-") {
         let mut text = String::new();
@@ -169,7 +179,8 @@ fn key_file(path: &PathBuf) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
 
-fn locate(problems: Vec<Problem>, document: &Document, file: &str) -> Vec<Finding> {
+/// Problems with the lines on which they stand.
+pub(super) fn locate(problems: Vec<Problem>, document: &Document, file: &str) -> Vec<Finding> {
     let mut findings: Vec<Finding> = problems
         .into_iter()
         .map(|problem| {
