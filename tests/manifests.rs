@@ -186,7 +186,86 @@ fn every_manifest() -> Vec<Value> {
         all.push(istio(&[&weak[..], &[kind]].concat()));
         all.push(forecourt(&[&sidecar[..], &weak, &[kind]].concat()));
     }
-    all.iter().map(|text| yaml(text)).collect()
+    let mut all: Vec<_> = all.iter().map(|text| yaml(text)).collect();
+    all.extend(outside(&["--gateway", "public"]));
+    all
+}
+
+/// A policy that names servers outside the mesh.
+const OUTSIDE: &str = r#"
+version: forecourt/v1
+issuers:
+  customers: { preset: identity-platform, project: shop-prod }
+  partners:
+    issuer: https://partners.example/
+    audiences: [orders-api]
+    algorithms: [ES256]
+    jwks: { discovery: true, keysHost: "keys.partners.example:8443" }
+routes:
+  - match: { methods: [GET], path: /orders }
+    access: { anyOf: [customers, partners] }
+"#;
+
+fn outside(more: &[&str]) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    fs::write(&path, OUTSIDE).unwrap();
+    let arguments = [
+        "render",
+        "istio",
+        path.to_str().unwrap(),
+        "--url",
+        "oci://r.example/f",
+    ];
+    forecourt(&[&arguments, more].concat())
+        .split("\n---\n")
+        .map(yaml)
+        .collect()
+}
+
+#[test]
+fn every_server_outside_the_mesh_gets_a_cluster_that_speaks_tls() {
+    let objects = outside(&["--gateway", "public"]);
+    let named = |kind: &str| -> Vec<&Value> {
+        let of_kind = objects.iter().filter(|object| object["kind"] == kind);
+        of_kind.map(|object| &object["spec"]).collect()
+    };
+    let hosts = [
+        "keys.partners.example",
+        "partners.example",
+        "www.googleapis.com",
+    ];
+    let entries: Vec<_> = named("ServiceEntry")
+        .iter()
+        .map(|spec| &spec["hosts"][0])
+        .collect();
+    assert_eq!(entries, hosts);
+    for (rule, host) in named("DestinationRule").iter().zip(hosts) {
+        assert_eq!(rule["host"], host);
+        let tls = &rule["trafficPolicy"]["portLevelSettings"][0]["tls"];
+        let expected = json!({
+            "mode": "SIMPLE", "sni": host, "caCertificates": "system", "subjectAltNames": [host],
+        });
+        assert_eq!(*tls, expected);
+        assert_eq!(
+            rule["workloadSelector"]["matchLabels"],
+            json!({ "gateway.networking.k8s.io/gateway-name": "public" })
+        );
+    }
+    assert_eq!(named("DestinationRule").len(), hosts.len());
+    // The module calls the clusters that istiod makes of the entries.
+    let config = &named("EnvoyFilter")[0]["configPatches"][1]["patch"]["value"]["typed_config"];
+    let policy = config["config"]["configuration"]["value"].as_str().unwrap();
+    let policy: Value = serde_json::from_str(policy).unwrap();
+    let partners = &policy["issuers"]["partners"]["jwks"];
+    assert_eq!(partners["cluster"], "outbound|8443||keys.partners.example");
+    assert_eq!(
+        partners["discovery"]["cluster"],
+        "outbound|443||partners.example"
+    );
+    let list = outside(&["--format", "json"]);
+    assert_eq!(list[0]["kind"], "List");
+    assert_eq!(list[0]["items"].as_array().unwrap().len(), objects.len());
 }
 
 #[test]

@@ -4,14 +4,19 @@
 //! the service until its body has been checked; istiod builds the plugin's configuration of the other
 //! two kinds without it (Istio 86c9f01, `pilot/pkg/model/extensions.go`, `buildWasmConfig`).
 
+mod outside;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+
+use self::outside::Callers;
 
 use super::envoy::bootstrap::buffer_limit;
 use super::envoy::extended;
 use super::envoy::filter::{WASM, plugin};
 use super::print;
+use crate::policy::Policy;
 
 /// The root context's name; the module answers to any.
 const PLUGIN_NAME: &str = "forecourt";
@@ -75,9 +80,46 @@ pub enum ManifestError {
         "the number {0} is too large for a {1}, which carries the policy as a protobuf Struct (numbers up to 2^53); take --kind envoyfilter"
     )]
     Number(String, &'static str),
+    /// A server that the mesh cannot know.
+    #[error(
+        "the policy names the server {0} by its address, and Istio knows servers by name; name its host, or name a cluster of the mesh in the form `outbound|PORT||HOST`"
+    )]
+    Address(String),
 }
 
 impl Manifest {
+    /// The manifest for a policy, and what makes the servers outside that it names known to the mesh.
+    pub fn render_all(
+        &self,
+        mut document: Value,
+        policy: &Policy,
+    ) -> Result<Vec<Value>, ManifestError> {
+        let servers = outside::reach(&mut document, policy)?;
+        let callers = Callers {
+            name: &self.name,
+            namespace: &self.namespace,
+            labels: self.pods(),
+        };
+        let mut all = vec![self.render(&document)?];
+        all.extend(callers.objects(&servers));
+        Ok(all)
+    }
+
+    /// The labels of the pods that get the module; none where all of the namespace do.
+    fn pods(&self) -> BTreeMap<&str, &str> {
+        let gateway = self.gateway.as_deref();
+        // Set on the pods of a gateway by whoever implements it (Gateway API, GEP-1762).
+        gateway
+            .map(|name| ("gateway.networking.k8s.io/gateway-name", name))
+            .into_iter()
+            .chain(
+                self.labels
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str())),
+            )
+            .collect()
+    }
+
     /// The manifest for a policy.
     pub fn render(&self, policy: &Value) -> Result<Value, ManifestError> {
         match self.kind {

@@ -60,7 +60,11 @@ Examples:
   forecourt render envoy shop.yaml --upstream http://127.0.0.1:8080 --module ./forecourt.wasm
   forecourt render envoy shop.yaml --upstream https://shop-abc123-ew.a.run.app > envoy.yaml";
 
-/// Print a manifest for Istio
+/// Print manifests for Istio
+///
+/// The module with its policy, and for each server outside the mesh that the policy names a ServiceEntry
+/// and, where it speaks TLS, a DestinationRule. The clusters in the policy get the mesh's names,
+/// `outbound|PORT||HOST`, unless they have that form already.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = ISTIO_EXAMPLES)]
 struct IstioArgs {
@@ -133,22 +137,28 @@ impl Args {
 }
 
 impl Target {
-    fn render(&self, policy: &PolicyFile) -> Result<Value, Failure> {
+    fn render(&self, policy: &PolicyFile) -> Result<Vec<Value>, Failure> {
         match self {
-            Self::Envoy(args) => Ok(args.bootstrap(policy).to_value()),
-            Self::Istio(args) => args.manifest(policy),
+            Self::Envoy(args) => Ok(vec![args.bootstrap(policy).to_value()]),
+            Self::Istio(args) => args.manifests(policy),
         }
     }
 }
 
-fn print(value: &Value, format: Form) -> Result<String, Failure> {
-    match format {
-        Form::Json => Ok(format!("{value:#}\n")),
-        Form::Yaml => super::print::yaml(value)
-            .map(|yaml| {
-                format!("# Made by `forecourt render`; change the policy and render again.\n{yaml}")
-            })
-            .map_err(Failure::no),
+fn print(values: &[Value], format: Form) -> Result<String, Failure> {
+    match (format, values) {
+        (Form::Json, [value]) => Ok(format!("{value:#}\n")),
+        (Form::Json, values) => {
+            let list = json!({ "apiVersion": "v1", "kind": "List", "items": values });
+            Ok(format!("{list:#}\n"))
+        }
+        (Form::Yaml, values) => {
+            let documents: Result<Vec<_>, _> = values.iter().map(super::print::yaml).collect();
+            let documents = documents.map_err(Failure::no)?.join("---\n");
+            Ok(format!(
+                "# Made by `forecourt render`; change the policy and render again.\n{documents}"
+            ))
+        }
     }
 }
 
@@ -170,7 +180,7 @@ impl EnvoyArgs {
 }
 
 impl IstioArgs {
-    fn manifest(&self, policy: &PolicyFile) -> Result<Value, Failure> {
+    fn manifests(&self, policy: &PolicyFile) -> Result<Vec<Value>, Failure> {
         let manifest = Manifest {
             kind: self.kind,
             name: self.name.clone(),
@@ -186,7 +196,10 @@ impl IstioArgs {
             true => extended(policy.json().clone(), json!({ "bodyChecks": "stream" })),
             false => policy.json().clone(),
         };
-        manifest.render(&document).map_err(Failure::no)
+        let compiled = policy.policy();
+        manifest
+            .render_all(document, &compiled)
+            .map_err(Failure::no)
     }
 }
 

@@ -307,7 +307,7 @@ impl RawIssuer {
                 problems.add(
                     at,
                     "`jwks` is missing; write where the issuer's keys are, for example \
-                     `jwks: { uri: https://issuer.example/jwks.json, cluster: CLUSTER }`",
+                     `jwks: { uri: https://issuer.example/jwks.json }`",
                 );
                 KeySource::Inline(KeySet::default())
             }

@@ -37,7 +37,8 @@ pub struct RawJwks {
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<RawDiscovery>,
-    /// With `uri` or `discovery`: the proxy's cluster that reaches the keys.
+    /// With `uri` or `discovery`: the proxy's cluster that reaches the keys; where not given, the one
+    /// that is called as the host (and port, where written). `forecourt render` makes it.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -142,8 +143,8 @@ impl RawJwks {
     }
 }
 
-const NO_KEYS: &str = "has no keys; write `uri` and `cluster`, `discovery: true` and `cluster`, \
-                       `inline: { keys: [...] }` or `file: PATH`";
+const NO_KEYS: &str = "has no keys; write `uri: URL`, `discovery: true`, `inline: { keys: [...] }` or \
+                       `file: PATH`";
 
 fn inline_keys(
     set: &Value,

@@ -42,7 +42,8 @@ pub struct RawDocument {
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
-    /// The proxy's cluster that reaches it; that of the keys where not given.
+    /// The proxy's cluster that reaches it; that of the keys where not given, or else one that is
+    /// called as its host.
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -159,10 +160,11 @@ impl RawJwks {
             );
         }
         let url = self.url(uri, &at.key("uri"), problems);
-        let cluster = self.keys_cluster(at, problems);
+        self.check_cluster(at, problems);
+        let url = url?;
         Some(Start::Keys(Endpoint {
-            url: url?,
-            cluster: cluster?,
+            cluster: self.cluster_of(url.authority()),
+            url,
         }))
     }
 
@@ -190,7 +192,7 @@ impl RawJwks {
                 self.url(&uri, &place, problems)
             }
         };
-        let keys_cluster = self.keys_cluster(at, problems);
+        self.check_cluster(at, problems);
         let url = url?;
         let keys_authority = match &self.keys_host {
             None => url.authority().to_owned(),
@@ -207,15 +209,13 @@ impl RawJwks {
                 }
             },
         };
-        let keys_cluster = keys_cluster?;
+        let cluster = document.cluster.clone();
+        let cluster = cluster.unwrap_or_else(|| self.cluster_of(url.authority()));
         Some(Start::Discovery {
-            document: Endpoint {
-                url,
-                cluster: document.cluster.clone().unwrap_or(keys_cluster.clone()),
-            },
+            document: Endpoint { url, cluster },
             issuer: issuer.to_owned(),
+            keys_cluster: self.cluster_of(&keys_authority),
             keys_authority,
-            keys_cluster,
         })
     }
 
@@ -238,17 +238,19 @@ impl RawJwks {
         Some(url)
     }
 
-    fn keys_cluster(&self, at: &Place, problems: &mut Problems) -> Option<String> {
-        match self.cluster.as_deref() {
-            Some("") | None => {
-                problems.add(
-                    &at.key("cluster"),
-                    "is missing; name the proxy's cluster that reaches the issuer",
-                );
-                None
-            }
-            Some(cluster) => Some(cluster.to_owned()),
+    fn check_cluster(&self, at: &Place, problems: &mut Problems) {
+        if self.cluster.as_deref() == Some("") {
+            problems.add(
+                &at.key("cluster"),
+                "is empty; name the proxy's cluster that reaches the issuer, or leave it out",
+            );
         }
+    }
+
+    /// The cluster that reaches that authority; called as it is, where the policy does not say.
+    fn cluster_of(&self, authority: &str) -> String {
+        let cluster = self.cluster.clone();
+        cluster.unwrap_or_else(|| authority.to_owned())
     }
 
     fn bounds(&self, at: &Place, problems: &mut Problems) -> Bounds {
@@ -379,16 +381,27 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_called_as_its_host_where_nobody_says() {
+        let (remote, problems) = compile(json!({
+            "discovery": true, "keysHost": "keys.example:8443",
+        }));
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(
+            remote.unwrap().clusters(),
+            [
+                ("idp.example", "idp.example", true),
+                ("keys.example:8443", "keys.example:8443", true)
+            ]
+        );
+    }
+
+    #[test]
     fn every_mistake_is_named_with_its_mend() {
         let uri = "https://idp.example/keys";
         for (jwks, expected) in [
             (
-                json!({ "uri": uri }),
-                "jwks.cluster: is missing; name the proxy's cluster",
-            ),
-            (
                 json!({ "uri": uri, "cluster": "" }),
-                "jwks.cluster: is missing",
+                "jwks.cluster: is empty; name the proxy's cluster",
             ),
             (
                 json!({ "uri": "/keys", "cluster": "c" }),

@@ -90,7 +90,7 @@ fn every_mistake_is_named_with_its_place_and_its_mend() {
         ),
         (
             json!({ "jwks": {} }),
-            "issuers.shop.jwks: has no keys; write `uri` and `cluster`",
+            "issuers.shop.jwks: has no keys; write `uri: URL`",
         ),
         (
             json!({ "jwks": { "file": "keys.json" } }),
