@@ -12,6 +12,7 @@ use crate::head::{Edit, RequestHead, ResponseHead};
 use crate::host::{Counter, Host, HostError};
 use crate::policy::{Policy, Role};
 use crate::reply::Reply;
+use crate::service::SERVICE;
 use crate::time::UnixTime;
 use crate::token::{Cache, Crypto, Env};
 use crate::trace::Trace;
@@ -27,7 +28,7 @@ pub enum Flow {
 
 /// What the streams of one VM share.
 pub struct Tools<'a> {
-    /// Keys that are not in the policy.
+    /// Keys that are not in the policy, and tokens of this proxy.
     pub keys: &'a Store,
     /// Checks signatures.
     pub crypto: &'a dyn Crypto,
@@ -40,10 +41,12 @@ pub struct Tools<'a> {
 pub struct Stream {
     exchange: Exchange,
     progress: Progress,
-    /// What has come of the body while keys are awaited.
+    /// What has come of the body in the meantime.
     held: Held,
     /// The issuers whose keys are awaited.
     awaited: Vec<usize>,
+    /// The token of this proxy that is awaited.
+    identity: Option<usize>,
     /// When the request came.
     since: Duration,
 }
@@ -60,7 +63,7 @@ struct Held {
 enum Progress {
     /// The request's headers have not come.
     Start,
-    /// Keys are awaited.
+    /// Keys or a token of this proxy are awaited.
     Waiting,
     /// The body is being gathered.
     Gathering,
@@ -76,6 +79,7 @@ impl Stream {
             progress: Progress::Start,
             held: Held::default(),
             awaited: Vec::new(),
+            identity: None,
             since: Duration::ZERO,
         }
     }
@@ -99,9 +103,11 @@ impl Stream {
         now: Duration,
         step: impl FnOnce(&mut Exchange, &Env<'_>) -> Step,
     ) -> Flow {
+        let fetched = tools.keys.at(now);
         let env = Env {
             now: UnixTime::from(now),
-            keys: &tools.keys.at(now),
+            keys: &fetched,
+            identities: &fetched,
             crypto: tools.crypto,
             cache: Some(tools.cache),
         };
@@ -118,13 +124,15 @@ impl Stream {
         flow
     }
 
-    /// Until when the request waits for keys, if it does.
+    /// Until when the request waits for what is being fetched, if it does.
     pub fn waits_until(&self, keys: &Store) -> Option<Duration> {
-        (self.progress == Progress::Waiting)
-            .then(|| self.since.saturating_add(keys.patience(&self.awaited)))
+        (self.progress == Progress::Waiting).then(|| {
+            let patience = keys.patience(&self.awaited, self.identity);
+            self.since.saturating_add(patience)
+        })
     }
 
-    /// Keys have come, or will not come, or it is too late for them. Resumes the request if that
+    /// What was awaited has come, or will not come, or it is too late for it. Resumes the request if that
     /// decides it.
     pub fn keys_changed(&mut self, host: &mut dyn Host, tools: &Tools<'_>, now: Duration) {
         let Some(until) = self.waits_until(tools.keys) else {
@@ -284,7 +292,7 @@ impl Stream {
     fn carry_out(&mut self, host: &mut dyn Host, step: Step) -> Flow {
         match step {
             Step::Forward(edits) => {
-                if apply(&edits, |edits| host.edit_request(edits)).is_err() {
+                if self.edit_request(host, &edits).is_err() {
                     return self.fail(host);
                 }
                 self.progress = Progress::Settled;
@@ -299,7 +307,7 @@ impl Stream {
                 edits,
                 headers_first,
             } => {
-                if apply(&edits, |edits| host.edit_request(edits)).is_err() {
+                if self.edit_request(host, &edits).is_err() {
                     return self.fail(host);
                 }
                 self.progress = Progress::Gathering;
@@ -314,7 +322,23 @@ impl Stream {
                 self.awaited = issuers;
                 Flow::Pause
             }
+            Step::AwaitIdentity(identity) => {
+                self.progress = Progress::Waiting;
+                self.identity = Some(identity);
+                Flow::Pause
+            }
             Step::Reply(reply) => self.send(host, &reply),
+        }
+    }
+
+    /// Edits the request and, where its service is named in it, has Envoy go by that: otherwise the
+    /// request could go where the client's own headers had sent it.
+    fn edit_request(&self, host: &mut dyn Host, edits: &[Edit]) -> Result<(), HostError> {
+        apply(edits, |edits| host.edit_request(edits))?;
+        let names = |edit: &Edit| matches!(edit, Edit::Set(name, _) if name == SERVICE);
+        match edits.iter().any(names) {
+            true => host.clear_route_cache(),
+            false => Ok(()),
         }
     }
 
@@ -351,7 +375,8 @@ impl Stream {
             host.publish(name, value);
         }
         if granted.clear_route_cache {
-            host.clear_route_cache();
+            // The claims are told in headers too; who routes by them has a route for their absence.
+            let _ = host.clear_route_cache();
         }
     }
 

@@ -3,15 +3,18 @@
 //! head → route → token → body → upstream; response → hints. Nothing here calls the host; the
 //! driver carries out what is decided, and `forecourt explain` prints the trace of it.
 
+mod around_cache;
+mod service;
+
 use std::rc::Rc;
 
 use crate::head::{Edit, Headers, RequestHead, ResponseHead};
 use crate::hints;
-use crate::hints::mark::{BYPASS, MARK, Mark};
 use crate::policy::{BodyChecks, Mode, Policy, Role, Route, Unmatched};
 use crate::reply::{Code, Refusal, Reply};
 use crate::route::{Miss, path};
 use crate::schema::BodyPlan;
+use crate::service::SERVERLESS_AUTHORIZATION;
 use crate::time::UnixTime;
 use crate::token::{Env, Granted, Outcome, keys_unavailable};
 use crate::trace::Trace;
@@ -32,6 +35,9 @@ pub enum Step {
     /// Keep the request; ask [`Exchange::keys`] once the keys of these issuers, by index, have come
     /// or will not come.
     AwaitKeys(Vec<usize>),
+    /// Keep the request; ask [`Exchange::keys`] once the token of this proxy with that index has come
+    /// or will not come.
+    AwaitIdentity(usize),
     /// Answer in the service's place.
     Reply(Reply),
 }
@@ -68,6 +74,8 @@ enum State {
     Fresh,
     /// An issuer's keys are being fetched.
     Keys(Waiting),
+    /// The head is in order, and a token of this proxy is being fetched.
+    Identity(Admitted),
     /// The body is being gathered.
     Body(BodyPlan),
     /// The request went on; its response is next.
@@ -90,6 +98,15 @@ struct Waiting {
     edits: Vec<Edit>,
     /// No body follows.
     ends: bool,
+}
+
+/// A request whose head is in order.
+#[derive(Debug)]
+struct Admitted {
+    /// What is to change in its head.
+    edits: Vec<Edit>,
+    /// What its body still has to show.
+    plan: BodyPlan,
 }
 
 /// Why a head was not let through, for now or for good.
@@ -124,7 +141,7 @@ impl Exchange {
     pub fn request(&mut self, mut head: RequestHead, ends: bool, env: &Env<'_>) -> Step {
         let policy = Rc::clone(&self.policy);
         if policy.role == Role::Response {
-            return self.behind_cache(&policy, &head);
+            return self.behind_cache(&policy, head, env);
         }
         let edits = self.scrub(&policy, &mut head);
         self.asked = hints::Asked {
@@ -134,14 +151,17 @@ impl Exchange {
         self.admit(head, Waiting { edits, ends }, env, false)
     }
 
-    /// Decides again on a request that waits for keys. `last`: it cannot wait any longer.
+    /// Decides again on a request that waits for keys or for a token of this proxy. `last`: it cannot
+    /// wait any longer.
     pub fn keys(&mut self, env: &Env<'_>, last: bool) -> Step {
-        let State::Keys(waiting) = &mut self.state else {
-            return self.refuse(&internal());
-        };
-        let waiting = std::mem::take(waiting);
-        let head = std::mem::take(&mut self.head);
-        self.admit(head, waiting, env, last)
+        match std::mem::replace(&mut self.state, State::Fresh) {
+            State::Keys(waiting) => {
+                let head = std::mem::take(&mut self.head);
+                self.admit(head, waiting, env, last)
+            }
+            State::Identity(admitted) => self.go_on(admitted, env, last),
+            _ => self.refuse(&internal()),
+        }
     }
 
     fn admit(&mut self, head: RequestHead, waiting: Waiting, env: &Env<'_>, last: bool) -> Step {
@@ -153,22 +173,41 @@ impl Exchange {
         }
         self.head = head;
         match decided {
-            Ok(BodyPlan::NoBody) => {
+            Ok(plan) => self.go_on(Admitted { edits, plan }, env, last),
+            Err(Stop::AwaitKeys(issuers)) => {
+                self.state = State::Keys(Waiting { edits, ends });
+                Step::AwaitKeys(issuers)
+            }
+            Err(Stop::Refused(refusal)) => self.refuse(&refusal),
+        }
+    }
+
+    /// Lets a request go on to its service, once the service can be shown who is calling.
+    fn go_on(&mut self, mut admitted: Admitted, env: &Env<'_>, last: bool) -> Step {
+        let policy = Rc::clone(&self.policy);
+        if let Some(service) = self.service(&policy) {
+            match self.address(&policy, service, &mut admitted.edits, env, last) {
+                Ok(None) => {}
+                Ok(Some(identity)) => {
+                    self.state = State::Identity(admitted);
+                    return Step::AwaitIdentity(identity);
+                }
+                Err(refusal) => return self.refuse(&refusal),
+            }
+        }
+        let Admitted { edits, plan } = admitted;
+        match plan {
+            BodyPlan::NoBody => {
                 self.state = State::Forwarded;
                 Step::Forward(edits)
             }
-            Ok(plan) => {
+            plan => {
                 self.state = State::Body(plan);
                 Step::AwaitBody {
                     edits,
                     headers_first: policy.body_checks == BodyChecks::Stream,
                 }
             }
-            Err(Stop::AwaitKeys(issuers)) => {
-                self.state = State::Keys(Waiting { edits, ends });
-                Step::AwaitKeys(issuers)
-            }
-            Err(Stop::Refused(refusal)) => self.refuse(&refusal),
         }
     }
 
@@ -196,63 +235,14 @@ impl Exchange {
                 }
             }
         }
-        head.headers.apply(&edits);
-        edits
-    }
-
-    /// Tells the instance behind the cache who asked, and has the cache pass by what is personal.
-    fn tell_behind_cache(&mut self, policy: &Policy, head: &RequestHead, edits: &mut Vec<Edit>) {
-        let rule = self.hints_rule(policy);
-        let route = self
-            .route
-            .and_then(|index| Some((index, policy.routes.get(index)?.name.clone())));
-        let mark = Mark::of(&self.asked, rule.unwrap_or(&hints::Rule::default()), route);
-        let mut onward = head.headers.clone();
-        onward.apply(edits);
-        if mark.personal && !onward.has("authorization") {
-            self.trace.note("hints", || {
-                "the answer is nobody else's, so the cache is passed by".into()
-            });
-            edits.push(Edit::Set("authorization".into(), BYPASS.to_vec()));
-        }
-        edits.push(Edit::Set(MARK.into(), mark.print().into_bytes()));
-    }
-
-    /// Takes a request that the instance before the cache has checked. Without a mark that fits this
-    /// policy nothing is known of who asked, and so no shared cache may keep the answer.
-    fn behind_cache(&mut self, policy: &Policy, head: &RequestHead) -> Step {
-        let mark = head.headers.single(MARK).ok().flatten();
-        let mark = mark.and_then(Mark::parse);
-        let known = mark.filter(|mark| match &mark.route {
-            None => true,
-            Some((index, name)) => policy
-                .routes
-                .get(*index)
-                .is_some_and(|route| route.name == *name && !(mark.personal && route.hints.shared)),
-        });
-        self.asked = hints::Asked {
-            method: head.method().to_vec(),
-            ..hints::Asked::default()
+        // An issuer may read its tokens from a field that no service gets to see.
+        let read = |edit: &&Edit| {
+            let serverless = Edit::Remove(SERVERLESS_AUTHORIZATION.to_owned());
+            **edit != serverless || !policy.reads_header(SERVERLESS_AUTHORIZATION)
         };
-        match known {
-            None => self.asked.credentials = true,
-            Some(mark) => {
-                self.route = mark.route.map(|(index, _)| index);
-                self.asked.verified = mark.verified;
-                self.asked.credentials = mark.credentials;
-                self.asked.parameters = mark.parameters;
-            }
-        }
-        let mut edits = vec![Edit::Remove(MARK.into())];
-        if head
-            .headers
-            .all("authorization")
-            .any(|value| value == BYPASS)
-        {
-            edits.push(Edit::Remove("authorization".into()));
-        }
-        self.state = State::Forwarded;
-        Step::Forward(edits)
+        let removed: Vec<_> = edits.iter().filter(read).cloned().collect();
+        head.headers.apply(&removed);
+        edits
     }
 
     /// Everything that the head decides; the plan says what the body still has to show.

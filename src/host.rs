@@ -36,13 +36,13 @@ pub trait Host {
     fn reply(&mut self, reply: &Reply) -> Result<(), HostError>;
     /// Publishes a value to access logs, as filter state `wasm.NAME`. Best effort.
     fn publish(&mut self, name: &str, value: &str);
-    /// Has the proxy choose its route again, by the headers as they are now. Best effort.
-    fn clear_route_cache(&mut self);
+    /// Has the proxy choose its route again, by the headers as they are now.
+    fn clear_route_cache(&mut self) -> Result<(), HostError>;
     /// Adds one to a counter. Best effort.
     fn count(&mut self, counter: Counter);
 }
 
-/// What a VM may ask of the proxy on its own account, to have keys fetched.
+/// What a VM may ask of the proxy on its own account, to have keys and tokens fetched.
 pub trait KeyHost {
     /// An entry that all VMs share, and the number by which to swap it; `None` where there is none.
     fn shared(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, HostError>;
@@ -73,6 +73,10 @@ pub struct Request<'a> {
     pub authority: &'a str,
     /// Path and query.
     pub target: &'a str,
+    /// The media type that is wanted.
+    pub accept: &'a str,
+    /// Whether it says `Metadata-Flavor: Google`, without which a metadata server does not answer.
+    pub metadata_flavor: bool,
     /// An entity tag that the answer may confirm with 304.
     pub if_none_match: Option<&'a str>,
     /// How long the answer may take.
@@ -96,6 +100,10 @@ pub enum Counter {
     KeysFetched,
     /// Fetches that did not.
     KeysNotFetched,
+    /// Fetches that brought an identity token.
+    IdentityFetched,
+    /// Fetches that did not.
+    IdentityNotFetched,
 }
 
 impl Counter {
@@ -108,6 +116,8 @@ impl Counter {
             Self::Refused(code) => format!("forecourt.refused.{}", code.as_str()),
             Self::KeysFetched => "forecourt.jwks_fetch.success".into(),
             Self::KeysNotFetched => "forecourt.jwks_fetch.failed".into(),
+            Self::IdentityFetched => "forecourt.identity_fetch.success".into(),
+            Self::IdentityNotFetched => "forecourt.identity_fetch.failed".into(),
             Self::Monitored(code) => format!("forecourt.monitored.{}", code.as_str()),
         }
     }

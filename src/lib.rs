@@ -13,6 +13,7 @@ pub mod policy;
 pub mod reply;
 pub mod route;
 pub mod schema;
+pub mod service;
 pub mod time;
 pub mod token;
 pub mod trace;

@@ -7,6 +7,8 @@ use crate::hints;
 use crate::route::Router;
 use crate::schema::BodyRule;
 use crate::schema::params::ParamRule;
+use crate::service::Service;
+use crate::token::identity::Identity;
 use crate::token::{Access, Issuer, source::Source};
 
 /// Everything the filter decides by. The default has no routes, so it refuses every request.
@@ -18,8 +20,14 @@ pub struct Policy {
     pub router: Router,
     /// The routes, in the policy's order.
     pub routes: Vec<Route>,
-    /// Header names that some route sets from a verified token, with `_` as `-`: removed from every
-    /// request before anything else.
+    /// The services behind, referred to by index; none where Envoy's routes alone decide.
+    pub services: Vec<Service>,
+    /// The service of requests that no route takes.
+    pub default_service: Option<usize>,
+    /// The tokens that show this proxy to services, referred to by index.
+    pub identities: Vec<Identity>,
+    /// Header names that this proxy alone may set, with `_` as `-`: removed from every request before
+    /// anything else.
     pub identity_headers: Vec<String>,
     /// Every place in which some issuer's tokens are looked for. Whatever route a request takes,
     /// something in one of them makes its answer that of one caller.
@@ -41,8 +49,11 @@ impl Policy {
 
     /// Makes the routes' hints those of this instance's role.
     pub fn take_role(&mut self) {
-        if self.role == Role::Whole {
-            return;
+        match self.role {
+            Role::Whole => return,
+            // Who calls is shown behind the cache, which passes by what has an `Authorization`.
+            Role::Request => self.identities.clear(),
+            Role::Response => {}
         }
         self.identity_headers.push(hints::mark::MARK.to_owned());
         for rule in self.routes.iter_mut().map(|route| &mut route.hints) {
@@ -54,6 +65,13 @@ impl Policy {
                 rule.cache_status = None;
             }
         }
+    }
+
+    /// Whether some issuer's tokens are looked for in that header.
+    pub fn reads_header(&self, header: &str) -> bool {
+        let reads =
+            |source: &Source| matches!(source, Source::Header { name, .. } if name == header);
+        self.credential_sources.iter().any(reads)
     }
 
     /// Whether a request carries anything by which a service could tell its caller from others.
@@ -68,6 +86,8 @@ impl Policy {
 pub struct Route {
     /// For logs and `explain`: the policy's name of it, or method and path.
     pub name: String,
+    /// The service that its requests go to.
+    pub service: Option<usize>,
     /// Who may call it.
     pub access: Access,
     /// What its parameters must be; `None` leaves them alone.

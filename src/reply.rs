@@ -128,6 +128,8 @@ codes! {
         "The body breaks the route's schema; `errors` says where.",
     KeysUnavailable "keys_unavailable" 503 "Keys unavailable"
         "The issuer's keys have not been fetched yet or have grown too old.",
+    IdentityUnavailable "identity_unavailable" 503 "Identity unavailable"
+        "The route's service is private, and the metadata server has given no identity token for it, so the request was not sent.",
     Internal "internal" 503 "Temporarily unavailable"
         "The proxy failed to do what a check needed, so the request was not let through.",
 }

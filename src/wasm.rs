@@ -37,7 +37,7 @@ extern "C" fn sched_yield() -> i32 {
     0
 }
 
-/// Most requests of one VM that wait for keys at a time; more are refused at once.
+/// Most requests of one VM that wait at a time for what is fetched; more are refused at once.
 const MAX_WAITING: usize = 1024;
 
 /// The plugin in one VM, which has a tick and makes calls of its own.
@@ -129,7 +129,7 @@ impl RootContext for Root {
 impl Root {
     /// Works under that policy from now on. Streams that began under another one end under it.
     fn take(&mut self, policy: Policy) -> bool {
-        let mut keys = Store::new(&policy.issuers);
+        let mut keys = Store::new(&policy.issuers, &policy.identities);
         let fetches = !keys.is_empty();
         let vm = Vm {
             crypto: HostCrypto::prove(Foreign),
@@ -141,12 +141,12 @@ impl Root {
             names(vm.crypto.proven())
         );
         if fetches && keys.prepare(&mut vm.envoy()).is_err() {
-            log::error!("this proxy has no shared data, without which no keys can be fetched");
+            log::error!("this proxy has no shared data, without which nothing can be fetched");
             return false;
         }
         vm.keys.replace(keys);
         if fetches && vm.tick_every(AT_ONCE).is_err() {
-            log::error!("this proxy has no timer, without which no keys can be fetched");
+            log::error!("this proxy has no timer, without which nothing can be fetched");
             return false;
         }
         self.vm = Rc::new(vm);
@@ -405,8 +405,8 @@ impl Host for Envoy {
         bindings::set_property(name, value.as_bytes());
     }
 
-    fn clear_route_cache(&mut self) {
-        let _ = bindings::call_foreign_function("clear_route_cache", &[]);
+    fn clear_route_cache(&mut self) -> Result<(), HostError> {
+        bindings::call_foreign_function("clear_route_cache", &[]).map(|_| ())
     }
 
     fn count(&mut self, counter: Counter) {
@@ -443,9 +443,12 @@ impl KeyHost for Envoy {
             (":scheme", request.scheme),
             (":authority", request.authority),
             (":path", request.target),
-            ("accept", "application/json"),
+            ("accept", request.accept),
             ("user-agent", "forecourt"),
         ];
+        if request.metadata_flavor {
+            headers.push(("metadata-flavor", "Google"));
+        }
         headers.extend(request.if_none_match.map(|tag| ("if-none-match", tag)));
         // The SDK has to know of the call, or it panics on the answer; every status that Envoy gives
         // here is one that it expects.

@@ -22,6 +22,7 @@ use forecourt::exchange::{AnswerStep, Exchange, Step};
 use forecourt::head::{Edit, Headers, RequestHead, ResponseHead};
 use forecourt::hints::mark::MARK;
 use forecourt::time::UnixTime;
+use forecourt::token::identity::NoIdentities;
 use forecourt::token::{Env, InWasm, InlineOnly};
 use forecourt::trace::Trace;
 use serde_json::{Value, json};
@@ -333,6 +334,7 @@ fn behind_the_cache(fields: &[(&str, &str)]) -> (Step, String) {
     let env = Env {
         now: UnixTime::default(),
         keys: &InlineOnly,
+        identities: &NoIdentities,
         crypto: &InWasm,
         cache: None,
     };

@@ -25,6 +25,7 @@ use forecourt::head::{Headers, RequestHead};
 use forecourt::policy::Policy;
 use forecourt::time::UnixTime;
 use forecourt::token::algorithm::{Algorithm, KeyKind};
+use forecourt::token::identity::NoIdentities;
 use forecourt::token::mint::{SigningKey, mint};
 use forecourt::token::{Env, InWasm, InlineOnly};
 use forecourt::trace::Trace;
@@ -244,6 +245,7 @@ fn natively(policy: &Rc<Policy>, token: &str) -> String {
     let env = Env {
         now: UnixTime::from(now),
         keys: &InlineOnly,
+        identities: &NoIdentities,
         crypto: &InWasm,
         cache: None,
     };

@@ -48,16 +48,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "driver",
         &[
-            "exchange", "host", "policy", "token", "fetch", "config", "reply",
+            "exchange", "host", "policy", "service", "token", "fetch", "config", "reply",
         ],
     ),
     (
         "exchange",
-        &["policy", "token", "schema", "hints", "route", "reply"],
+        &[
+            "policy", "service", "token", "schema", "hints", "route", "reply",
+        ],
     ),
     ("host", &["reply"]),
-    ("config", &["policy", "token", "schema", "hints", "route"]),
-    ("policy", &["token", "schema", "hints", "route"]),
+    (
+        "config",
+        &["policy", "service", "token", "schema", "hints", "route"],
+    ),
+    ("policy", &["service", "token", "schema", "hints", "route"]),
+    ("service", &["token", "reply"]),
     ("token", &["reply"]),
     ("schema", &["reply"]),
     ("hints", &["reply"]),

@@ -22,6 +22,7 @@ use forecourt::exchange::{AnswerStep, Exchange, Step};
 use forecourt::head::{Edit, Headers, RequestHead, ResponseHead};
 use forecourt::policy::Policy;
 use forecourt::time::UnixTime;
+use forecourt::token::identity::StandIn;
 use forecourt::token::{Env, InWasm, InlineOnly};
 use forecourt::trace::Trace;
 use serde_json::{Map, Value};
@@ -138,6 +139,7 @@ fn run_natively(policy: &Rc<Policy>, document: &Value, case: &Case) -> (Outcome,
     let env = Env {
         now,
         keys: &InlineOnly,
+        identities: &StandIn::default(),
         crypto: &InWasm,
         cache: None,
     };
@@ -217,7 +219,7 @@ fn run_natively(policy: &Rc<Policy>, document: &Value, case: &Case) -> (Outcome,
             outcome.headers = texts(&answer);
         }
         Step::AwaitBody { .. } => panic!("a whole body is not awaited again"),
-        Step::AwaitKeys(_) => panic!("no scenario fetches keys"),
+        Step::AwaitKeys(_) | Step::AwaitIdentity(_) => panic!("nothing is fetched natively"),
     }
     let trace: Vec<_> = exchange
         .trace()

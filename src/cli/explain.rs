@@ -13,6 +13,7 @@ use crate::exchange::{AnswerStep, Exchange, Step};
 use crate::head::{Edit, Headers, RequestHead, ResponseHead};
 use crate::reply::Reply;
 use crate::time::UnixTime;
+use crate::token::identity::StandIn;
 use crate::token::{Env, InWasm, InlineOnly};
 use crate::trace::{self, Trace};
 
@@ -134,6 +135,7 @@ impl Args {
         let env = Env {
             now,
             keys: &InlineOnly,
+            identities: &StandIn::default(),
             crypto: &InWasm,
             cache: None,
         };

@@ -133,7 +133,7 @@ fn fresh_header(
 }
 
 /// Headers that mean something to the proxy or to HTTP itself.
-const RESERVED: [&str; 15] = [
+const RESERVED: [&str; 16] = [
     "authorization",
     "connection",
     "content-encoding",
@@ -149,18 +149,22 @@ const RESERVED: [&str; 15] = [
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-serverless-authorization",
 ];
 
 /// A header that the policy may set: a token of RFC 9110 §5.6.2 in lower case, of no meaning to
 /// HTTP or the proxy.
-fn header_name(name: &str, at: &Place, problems: &mut Problems) -> String {
+pub(super) fn header_name(name: &str, at: &Place, problems: &mut Problems) -> String {
     let lower = name.to_ascii_lowercase();
     if !is_field_name(&lower) {
         problems.add(
             at,
             format!("`{name}` is not the name of a header; write one such as `x-user-id`"),
         );
-    } else if RESERVED.contains(&lower.as_str()) || lower.starts_with("x-envoy-") {
+    } else if RESERVED.contains(&lower.as_str())
+        || lower.starts_with("x-envoy-")
+        || lower.starts_with("x-forecourt-")
+    {
         problems.add(
             at,
             format!("`{lower}` has a meaning of its own; write another, such as `x-user-id`"),

@@ -16,6 +16,7 @@ pub mod remote;
 pub mod request;
 pub mod routes;
 pub mod schemas;
+pub mod services;
 pub mod types;
 
 use std::collections::BTreeMap;
@@ -28,8 +29,9 @@ use self::issuers::RawIssuer;
 use self::problem::{Place, Problems, Warnings};
 use self::routes::{Compiler, RawRoute};
 use self::schemas::SchemaTable;
+use self::services::{RawMetadataServer, RawService, Services};
 use self::types::{Part, is_default};
-use crate::policy::{BodyChecks, Policy, Role, Route, Unmatched};
+use crate::policy::{BodyChecks, Policy, Role, Unmatched};
 use crate::token::{Issuer, source::Source};
 
 /// Largest policy that is read, in bytes.
@@ -56,6 +58,20 @@ pub struct RawPolicy {
     #[deserr(default)]
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub schemas: BTreeMap<String, Value>,
+    /// The services behind, by a name of your choice, for routes to go `to`. Without any, everything
+    /// goes where Envoy's own configuration says.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub services: BTreeMap<String, Part<RawService>>,
+    /// The service that a route without `to` goes to; the only one, where there is only one.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub default_service: Option<String>,
+    /// Where identity tokens for private services come from; Google Cloud's metadata server where not
+    /// given.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub metadata_server: Option<Part<RawMetadataServer>>,
     /// The routes. A concrete path beats a templated one, whatever their order here.
     pub routes: Vec<Part<RawRoute>>,
     /// What happens to requests that no route takes: `deny` (404 or 405) or `allow`.
@@ -196,6 +212,12 @@ impl RawPolicy {
             issuers: self.compile_issuers(&root.key("issuers"), &mut problems),
             ..Policy::default()
         };
+        let services = Services {
+            raw: &self.services,
+            default: self.default_service.as_deref(),
+            metadata: self.metadata_server.as_ref(),
+        };
+        services.compile(&root, &mut policy, &mut problems, &mut warnings);
         let schemas = self.schema_table(&root, &mut problems);
         for (index, raw) in self.routes.iter().enumerate() {
             let Some(raw) = raw.get(&mut problems) else {
@@ -209,7 +231,8 @@ impl RawPolicy {
             };
             compiler.route(raw, index, &root.key("routes").index(index));
         }
-        policy.identity_headers = identity_headers(&policy.routes);
+        services.check_use(&root, &policy, &mut problems, &mut warnings);
+        policy.identity_headers = identity_headers(&policy);
         policy.take_role();
         policy.credential_sources = credential_sources(&policy.issuers);
         if problems.is_empty() {
@@ -267,10 +290,13 @@ fn credential_sources(issuers: &[Issuer]) -> Vec<Source> {
     sources
 }
 
-fn identity_headers(routes: &[Route]) -> Vec<String> {
-    let mut names: Vec<_> = routes
+fn identity_headers(policy: &Policy) -> Vec<String> {
+    let mut names: Vec<_> = policy
+        .routes
         .iter()
         .flat_map(|route| route.access.headers_set())
+        .map(str::to_owned)
+        .chain(services::reserved_headers(&policy.services))
         .map(|name| name.replace('_', "-"))
         .collect();
     names.sort();

@@ -8,6 +8,7 @@ use super::cache::{Around, RawCache};
 use super::problem::{Place, Problems, Warnings};
 use super::request::RawRequest;
 use super::schemas::SchemaTable;
+use super::services;
 use super::types::{Part, Texts, is_default};
 use crate::policy::{Mode, Policy, Route};
 use crate::route::host::HostPattern;
@@ -31,6 +32,10 @@ pub struct RawRoute {
     /// Who may call it: `public`, or rules on tokens. There is no default: opening a route is a
     /// decision.
     pub access: Part<RawAccess>,
+    /// The service that its requests go to; the policy's `defaultService` where not given.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// What the request must look like.
     #[deserr(default)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,8 +110,10 @@ impl Compiler<'_> {
             Some(raw) => raw.compile(&at.key("cache"), around, self.problems, self.warnings),
             None => Default::default(),
         };
+        let service = self.service(raw.to.as_deref(), at);
         self.policy.routes.push(Route {
             name: raw.name(),
+            service,
             access,
             params: request.and_then(|raw| {
                 raw.compile_parameters(&at_request, &parameters, self.schemas, self.problems)
@@ -118,6 +125,23 @@ impl Compiler<'_> {
                 RawMode::Monitor => Mode::Monitor,
             },
         });
+    }
+
+    fn service(&mut self, to: Option<&str>, at: &Place) -> Option<usize> {
+        let services = &self.policy.services;
+        match to {
+            Some(name) => services::find(services, name, &at.key("to"), self.problems),
+            None if services.is_empty() || self.policy.default_service.is_some() => {
+                self.policy.default_service
+            }
+            None => {
+                self.problems.add(
+                    at,
+                    "goes to no service; write `to: NAME` here, or `defaultService: NAME` for all such routes",
+                );
+                None
+            }
+        }
     }
 
     fn access(&mut self, raw: &Part<RawAccess>, at: &Place) -> Access {

@@ -12,6 +12,7 @@ use crate::head::Headers;
 use crate::reply::Code;
 use crate::token::InWasm;
 
+mod identity;
 mod waiting;
 
 /// What the host was asked to do.
@@ -123,8 +124,8 @@ impl Host for Recorder {
         let _ = self.record(Call::Publish(name.into(), value.into()));
     }
 
-    fn clear_route_cache(&mut self) {
-        let _ = self.record(Call::ClearRouteCache);
+    fn clear_route_cache(&mut self) -> Result<(), HostError> {
+        self.record(Call::ClearRouteCache)
     }
 
     fn count(&mut self, counter: Counter) {

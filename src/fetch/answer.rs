@@ -1,9 +1,11 @@
-//! What an issuer answered, and whether to believe it.
+//! What an issuer or a metadata server answered, and whether to believe it.
 
 use std::fmt;
 
 use crate::head::ResponseHead;
 use crate::hints::directives;
+use crate::time::UnixTime;
+use crate::token::identity::{IdentityFlaw, IdentityToken};
 use crate::token::json::{self, JsonFlaw};
 use crate::token::key::Secrets;
 use crate::token::keyset::{KeySet, KeySetFlaw, MAX_SET_BYTES};
@@ -55,6 +57,10 @@ pub enum Flaw {
     NoKeysUri,
     /// Metadata whose `jwks_uri` is at a host, or of a scheme, that the policy does not name.
     KeysElsewhere,
+    /// An answer that does not say `Metadata-Flavor: Google`, as only metadata servers do.
+    NotMetadata,
+    /// An identity token that is not used.
+    Identity(IdentityFlaw),
 }
 
 impl fmt::Display for Flaw {
@@ -72,6 +78,10 @@ impl fmt::Display for Flaw {
             Self::KeysElsewhere => f.write_str(
                 "the metadata's jwks_uri is at another host than the policy names, or not https",
             ),
+            Self::NotMetadata => {
+                f.write_str("the answer does not say that it is a metadata server's")
+            }
+            Self::Identity(flaw) => write!(f, "the answer {flaw}"),
         }
     }
 }
@@ -110,6 +120,16 @@ impl Answer {
             return Err(Flaw::KeysElsewhere);
         }
         Ok(url)
+    }
+
+    /// Takes it as an identity token for that audience.
+    pub fn identity(&self, audience: &str, now: UnixTime) -> Result<IdentityToken, Flaw> {
+        let body = self.content()?;
+        let flavor = self.head.headers.single("metadata-flavor");
+        if flavor != Ok(Some(b"Google")) {
+            return Err(Flaw::NotMetadata);
+        }
+        IdentityToken::parse(body, audience, now).map_err(Flaw::Identity)
     }
 
     fn status(&self) -> Option<u16> {
@@ -216,6 +236,35 @@ mod tests {
         let same = answer(&[(":status", "304"), ("cache-control", "max-age=7")], "");
         let same = same.keys(KeyFormat::JwkSet, true).unwrap();
         assert_eq!((same.keys, same.max_age), (None, Some(7)));
+    }
+
+    #[test]
+    fn only_a_metadata_server_brings_an_identity() {
+        const AUDIENCE: &str = "https://a.run.app";
+        let key = SigningKey::generate(Algorithm::Es256).unwrap();
+        let claims = json!({ "aud": AUDIENCE, "exp": 2_000_000_000 });
+        let token = crate::token::mint::mint(&key, "k", &serde_json::Map::new(), &claims);
+        let ask = |fields: &[(&str, &str)], body: &str| {
+            let now = UnixTime(1_900_000_000);
+            let identity = answer(fields, body).identity(AUDIENCE, now);
+            identity.map(|token| token.as_str().to_owned())
+        };
+        let flavor = ("metadata-flavor", "Google");
+        let ok = (":status", "200");
+        assert_eq!(ask(&[ok, flavor], &token), Ok(token.clone()));
+        for (fields, flaw) in [
+            (&[ok][..], Flaw::NotMetadata),
+            (&[ok, flavor, flavor], Flaw::NotMetadata),
+            (&[ok, ("metadata-flavor", "google")], Flaw::NotMetadata),
+            (&[(":status", "302"), flavor], Flaw::Redirected),
+            (&[(":status", "403"), flavor], Flaw::Status(403)),
+            (&[(":status", "429"), flavor], Flaw::Status(429)),
+            (&[flavor], Flaw::NoAnswer),
+        ] {
+            assert_eq!(ask(fields, &token), Err(flaw));
+        }
+        let garbage = ask(&[ok, flavor], "<html>");
+        assert!(matches!(garbage, Err(Flaw::Identity(_))), "{garbage:?}");
     }
 
     #[test]

@@ -1,14 +1,17 @@
-//! Keys that issuers serve: when they are fetched, by whom, what is believed, and how long.
+//! Keys that issuers serve, and the identity tokens that a metadata server gives this proxy: when they
+//! are fetched, by whom, what is believed, and how long.
 //!
-//! Every VM of a proxy keeps the keys for itself and has a tick. On it, one VM takes the lease of a
-//! source that is due, by compare-and-swap on shared data ([`record`]); it alone asks the issuer,
-//! judges the answer ([`answer`]) and puts what it found where the others see it on their next tick.
-//! No request ever fetches: it looks up what is here, or says that it is waiting for more.
+//! Every VM of a proxy keeps them for itself and has a tick. On it, one VM takes the lease of a source
+//! that is due, by compare-and-swap on shared data ([`record`]); it alone asks, judges the answer
+//! ([`answer`]) and puts what it found where the others see it on their next tick. No request ever
+//! fetches: it looks up what is here, or says that it is waiting for more.
 //!
 //! Nothing here reads a clock; the effects go through [`KeyHost`].
 
 pub mod answer;
+mod identity;
 pub mod record;
+mod shared;
 mod source;
 
 use std::time::Duration;
@@ -17,6 +20,7 @@ use self::answer::Answer;
 use self::record::millis;
 use self::source::Source;
 use crate::host::KeyHost;
+use crate::token::identity::{Identities, Identity, IdentityState};
 use crate::token::{Issuer, KeySource, KeyState, Keys};
 
 /// How often shared data is looked at.
@@ -24,28 +28,31 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How often it is while a request waits.
 const BUSY: Duration = Duration::from_millis(20);
 
-/// The fetched keys of one VM.
+/// The fetched keys and identity tokens of one VM.
 #[derive(Debug, Default)]
 pub struct Store {
     /// By the issuer's index in the policy; `None` where its keys are in the policy.
     sources: Vec<Option<Source>>,
+    /// By the token's index in the policy.
+    identities: Vec<identity::Source>,
 }
 
 impl Store {
-    /// A place for the keys of these issuers.
-    pub fn new(issuers: &[Issuer]) -> Self {
+    /// A place for the keys of these issuers and for these tokens.
+    pub fn new(issuers: &[Issuer], identities: &[Identity]) -> Self {
         let source = |issuer: &Issuer| match &issuer.keys {
             KeySource::Inline(_) => None,
             KeySource::Remote(remote) => Some(Source::new(&issuer.name, remote)),
         };
         Self {
             sources: issuers.iter().map(source).collect(),
+            identities: identities.iter().map(identity::Source::new).collect(),
         }
     }
 
     /// Whether there is nothing to fetch.
     pub fn is_empty(&self) -> bool {
-        self.sources.iter().all(Option::is_none)
+        self.identities.is_empty() && self.sources.iter().all(Option::is_none)
     }
 
     /// Makes sure that every source has its entry in shared data. To be called before other VMs
@@ -57,6 +64,9 @@ impl Store {
         self.sources
             .iter_mut()
             .flatten()
+            .try_for_each(|source| source.prepare(host))?;
+        self.identities
+            .iter_mut()
             .try_for_each(|source| source.prepare(host))
     }
 
@@ -64,10 +74,10 @@ impl Store {
     /// request that waits.
     pub fn tick(&mut self, host: &mut dyn KeyHost, now: Duration) -> bool {
         let now = millis(now);
-        self.sources
-            .iter_mut()
-            .flatten()
-            .fold(false, |changed, source| source.tick(host, now) | changed)
+        let keys = self.sources.iter_mut().flatten();
+        let changed = keys.fold(false, |changed, source| source.tick(host, now) | changed);
+        let identities = self.identities.iter_mut();
+        identities.fold(changed, |changed, source| source.tick(host, now) | changed)
     }
 
     /// The answer to the call with that number has come. Whether anything has changed.
@@ -78,9 +88,14 @@ impl Store {
         call: u32,
         answer: &Answer,
     ) -> bool {
-        let mut sources = self.sources.iter_mut().flatten();
-        match sources.find(|source| source.has_called(call)) {
-            Some(source) => source.answered(host, millis(now), answer),
+        let now = millis(now);
+        let mut keys = self.sources.iter_mut().flatten();
+        if let Some(source) = keys.find(|source| source.has_called(call)) {
+            return source.answered(host, now, answer);
+        }
+        let mut identities = self.identities.iter_mut();
+        match identities.find(|source| source.has_called(call)) {
+            Some(source) => source.answered(host, now, answer),
             None => false,
         }
     }
@@ -93,13 +108,14 @@ impl Store {
         }
     }
 
-    /// How long a request may wait for the keys of these issuers.
-    pub fn patience(&self, issuers: &[usize]) -> Duration {
-        let longest = issuers
+    /// How long a request may wait for the keys of these issuers and this token.
+    pub fn patience(&self, issuers: &[usize], identity: Option<usize>) -> Duration {
+        let keys = issuers
             .iter()
             .filter_map(|issuer| self.source(*issuer))
-            .map(|source| source.bounds().timeout)
-            .max();
+            .map(|source| source.bounds().timeout);
+        let identity = identity.and_then(|identity| self.identities.get(identity));
+        let longest = keys.chain(identity.map(identity::Source::patience)).max();
         Duration::from_secs(longest.unwrap_or(0))
     }
 
@@ -113,7 +129,7 @@ impl Store {
     }
 }
 
-/// Fetched keys, as a check sees them.
+/// What was fetched, as a check sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     store: &'a Store,
@@ -134,5 +150,14 @@ impl Keys for View<'_> {
     }
 }
 
+impl Identities for View<'_> {
+    fn token(&self, identity: usize) -> IdentityState<'_> {
+        let source = self.store.identities.get(identity);
+        source.map_or(IdentityState::Unavailable, |source| source.lookup(self.now))
+    }
+}
+
+#[cfg(test)]
+mod identity_tests;
 #[cfg(test)]
 mod tests;

@@ -4,15 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use super::answer::{Answer, Fetched, Flaw};
-use super::record::{self, Document, State};
+use super::record::{self, State};
+use super::shared::{New, Outcome, Shared};
 use crate::host::{Counter, HostError, KeyHost, Request};
 use crate::token::KeyState;
 use crate::token::key::Secrets;
 use crate::token::keyset::{KeySet, KeySetFlaw};
 use crate::token::remote::{Bounds, Endpoint, KeyFormat, Remote, Start};
-
-/// How often a change of shared data is tried again when another VM came first.
-const TRIES: usize = 8;
 
 /// The keys of one issuer: what is here, what is under way, what was asked for in vain.
 #[derive(Debug)]
@@ -20,11 +18,7 @@ pub(super) struct Source {
     /// The policy's name for the issuer, for logs.
     issuer: String,
     remote: Remote,
-    /// The names of its two entries.
-    state_entry: String,
-    keys_entry: String,
-    /// As last read or written.
-    state: State,
+    shared: Shared,
     keys: KeySet,
     /// The generation of `keys`.
     generation: u64,
@@ -54,13 +48,10 @@ enum Stage {
 
 impl Source {
     pub fn new(issuer: &str, remote: &Remote) -> Self {
-        let identity = remote.identity();
         Self {
             issuer: issuer.to_owned(),
             remote: remote.clone(),
-            state_entry: format!("forecourt.keys.state {identity}"),
-            keys_entry: format!("forecourt.keys {identity}"),
-            state: State::default(),
+            shared: Shared::new("keys", &remote.identity(), remote.bounds),
             keys: KeySet::default(),
             generation: 0,
             fetch: None,
@@ -74,16 +65,13 @@ impl Source {
     }
 
     pub fn prepare(&mut self, host: &mut dyn KeyHost) -> Result<(), HostError> {
-        if host.shared(&self.state_entry)?.is_none() {
-            host.set_shared(&self.state_entry, &State::default().to_bytes(), None)?;
-        }
-        Ok(())
+        self.shared.prepare(host)
     }
 
     pub fn lookup(&self, now: u64) -> KeyState<'_> {
-        if self.generation > 0 && self.state.is_usable(now, self.bounds()) {
+        if self.generation > 0 && self.shared.state.is_usable(now, self.bounds()) {
             KeyState::Ready(&self.keys)
-        } else if self.state.is_coming(now) {
+        } else if self.shared.state.is_coming(now) {
             KeyState::Pending
         } else {
             KeyState::Unavailable
@@ -93,13 +81,13 @@ impl Source {
     pub fn refresh(&self, now: u64, kid: Option<&str>) -> bool {
         let kid = kid.unwrap_or_default();
         let mut missing = self.missing.borrow_mut();
-        if missing.is_known(kid, now, &self.state, self.bounds()) {
+        if missing.is_known(kid, now, &self.shared.state, self.bounds()) {
             return false;
         }
-        if self.state.is_leased(now) {
+        if self.shared.state.is_leased(now) {
             return true;
         }
-        if !self.state.may_refresh(now, self.bounds()) {
+        if !self.shared.state.may_refresh(now, self.bounds()) {
             return false;
         }
         missing.ask(kid, now);
@@ -108,17 +96,21 @@ impl Source {
     }
 
     pub fn tick(&mut self, host: &mut dyn KeyHost, now: u64) -> bool {
-        let before = (self.state, self.generation);
+        let before = (self.shared.state, self.generation);
         // Without shared data nothing is known and nothing is fetched; requests wait and are refused.
-        if let Ok(swap) = self.read(host, now) {
+        if let Ok(swap) = self.shared.read(host, now) {
             self.adopt(host);
-            if self.state.is_due(now, self.bounds(), self.wanted.get()) {
+            if self
+                .shared
+                .state
+                .is_due(now, self.bounds(), self.wanted.get())
+            {
                 self.begin(host, now, swap);
-            } else if !self.state.may_refresh(now, self.bounds()) {
+            } else if !self.shared.state.may_refresh(now, self.bounds()) {
                 self.wanted.set(false);
             }
         }
-        before != (self.state, self.generation)
+        before != (self.shared.state, self.generation)
     }
 
     pub fn has_called(&self, call: u32) -> bool {
@@ -139,25 +131,12 @@ impl Source {
         true
     }
 
-    /// Brings `state` up to date; the number for the next compare-and-swap.
-    fn read(&mut self, host: &mut dyn KeyHost, now: u64) -> Result<u32, HostError> {
-        let mut entry = host.shared(&self.state_entry)?;
-        if entry.is_none() {
-            self.prepare(host)?;
-            entry = host.shared(&self.state_entry)?;
-        }
-        let (bytes, swap) = entry.ok_or(HostError)?;
-        self.state = State::from_bytes(&bytes, now, self.bounds());
-        Ok(swap)
-    }
-
     /// Takes over the keys that another VM fetched.
     fn adopt(&mut self, host: &mut dyn KeyHost) {
-        if self.state.generation == self.generation {
+        if self.shared.state.generation == self.generation {
             return;
         }
-        let entry = host.shared(&self.keys_entry).ok().flatten();
-        let document = entry.and_then(|(bytes, _)| Document::from_bytes(&bytes));
+        let document = self.shared.document(host);
         let keys = document.as_ref().map(|document| self.parse(&document.body));
         match (document, keys) {
             (Some(document), Some(Ok(keys))) => {
@@ -166,7 +145,7 @@ impl Source {
             }
             _ => {
                 log::warn!("keys of issuer {}: shared data is unreadable", self.issuer);
-                self.state.generation = 0;
+                self.shared.state.generation = 0;
             }
         }
     }
@@ -180,10 +159,8 @@ impl Source {
 
     /// Takes the lease, unless another VM was first, and asks the issuer.
     fn begin(&mut self, host: &mut dyn KeyHost, now: u64, swap: u32) {
-        let leased = self.state.leased(now, self.bounds());
-        match host.set_shared(&self.state_entry, &leased.to_bytes(), Some(swap)) {
-            Ok(true) => self.state = leased,
-            _ => return,
+        if !self.shared.lease(host, now, swap) {
+            return;
         }
         self.wanted.set(false);
         let (endpoint, stage) = match &self.remote.start {
@@ -230,6 +207,8 @@ impl Source {
             scheme: endpoint.url.scheme(),
             authority: endpoint.url.authority(),
             target: endpoint.url.target(),
+            accept: "application/json",
+            metadata_flavor: false,
             if_none_match: std::str::from_utf8(&etag)
                 .ok()
                 .filter(|tag| !tag.is_empty()),
@@ -250,8 +229,7 @@ impl Source {
 
     /// The entity tag of the keys that this VM holds.
     fn held_etag(&self, host: &mut dyn KeyHost) -> Vec<u8> {
-        let entry = host.shared(&self.keys_entry).ok().flatten();
-        let document = entry.and_then(|(bytes, _)| Document::from_bytes(&bytes));
+        let document = self.shared.document(host);
         document
             .filter(|document| self.generation > 0 && document.generation == self.generation)
             .map(|document| document.etag)
@@ -277,53 +255,20 @@ impl Source {
                 log::warn!("keys of issuer {} not fetched: {flaw}", self.issuer);
             }
         }
-        let chance = host.chance();
-        for _ in 0..TRIES {
-            let Ok(swap) = self.read(host, now) else {
-                return;
-            };
-            if self.state.began != began || self.state.lease == 0 {
-                // The lease ran out and another VM took over.
-                return;
-            }
-            let next = match &fetched {
-                Ok(fetched) => {
-                    let lifetime = record::lifetime(self.bounds(), fetched.max_age);
-                    let new = fetched.keys.is_some();
-                    self.state.succeeded(now, new, lifetime, chance)
-                }
-                Err(_) => self.state.failed(now, chance),
-            };
-            if let Ok(Fetched {
-                keys: Some(_),
-                etag,
-                ..
-            }) = &fetched
-            {
-                let document = Document {
-                    generation: next.generation,
-                    etag: etag.clone(),
-                    body: body.to_vec(),
-                };
-                if host.set_shared(&self.keys_entry, &document.to_bytes(), None) != Ok(true) {
-                    return;
-                }
-            }
-            match host.set_shared(&self.state_entry, &next.to_bytes(), Some(swap)) {
-                Ok(true) => {
-                    self.state = next;
-                    if let Ok(Fetched {
-                        keys: Some(keys), ..
-                    }) = fetched
-                    {
-                        self.keys = keys;
-                        self.generation = next.generation;
-                    }
-                    return;
-                }
-                Ok(false) => {}
-                Err(HostError) => return,
-            }
+        let outcome = fetched.as_ref().ok().map(|fetched| Outcome {
+            lifetime: record::lifetime(self.bounds(), fetched.max_age),
+            new: fetched.keys.as_ref().map(|_| New {
+                etag: &fetched.etag,
+                body,
+            }),
+        });
+        if self.shared.finish(host, now, began, outcome.as_ref())
+            && let Ok(Fetched {
+                keys: Some(keys), ..
+            }) = fetched
+        {
+            self.keys = keys;
+            self.generation = self.shared.state.generation;
         }
     }
 

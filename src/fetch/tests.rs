@@ -113,7 +113,7 @@ impl World {
         let mut world = Self {
             proxy: Proxy::default(),
             vms: (0..vms)
-                .map(|_| Store::new(std::slice::from_ref(&issuer)))
+                .map(|_| Store::new(std::slice::from_ref(&issuer), &[]))
                 .collect(),
             now: Duration::from_secs(BEGIN),
         };
@@ -458,14 +458,14 @@ fn shared_data_that_nobody_can_read_is_fetched_anew() {
         ))))),
         ..Issuer::default()
     }];
-    world.vms = vec![Store::new(&issuers)];
+    world.vms = vec![Store::new(&issuers, &[])];
     assert_eq!(world.live(1, &keys(&["b"])), 1);
     assert!(world.all_have("b"));
 }
 
 #[test]
 fn policies_without_fetched_keys_ask_for_nothing() {
-    let mut store = Store::new(&[Issuer::default()]);
+    let mut store = Store::new(&[Issuer::default()], &[]);
     assert!(store.is_empty());
     let mut proxy = Proxy::default();
     assert!(!store.tick(&mut proxy, Duration::from_secs(BEGIN)));

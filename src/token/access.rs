@@ -5,6 +5,7 @@ use super::cache::Cache;
 use super::challenge::{self, Wanted};
 use super::crypto::Crypto;
 use super::forward::{Forward, NotPlain};
+use super::identity::Identities;
 use super::issuer::{Issuer, Keys};
 use super::rule::ClaimRule;
 use super::source::{Found, Source};
@@ -78,6 +79,8 @@ pub struct Env<'a> {
     pub now: UnixTime,
     /// Keys that are not in the policy.
     pub keys: &'a dyn Keys,
+    /// Tokens of this proxy.
+    pub identities: &'a dyn Identities,
     /// Checks signatures.
     pub crypto: &'a dyn Crypto,
     /// Tokens whose signature has been verified before.

@@ -19,6 +19,7 @@ pub mod crypto;
 mod ec;
 pub mod forward;
 pub mod host_crypto;
+pub mod identity;
 pub mod issuer;
 pub mod json;
 pub mod jws;

@@ -121,6 +121,7 @@ fn ask_in(issuers: &[Issuer], rules: Rules, head: &RequestHead) -> Outcome {
     let env = Env {
         now: NOW,
         keys: &InlineOnly,
+        identities: &identity::NoIdentities,
         crypto: &InWasm,
         cache: None,
     };
@@ -184,6 +185,7 @@ fn a_public_route_asks_for_nothing() {
     let env = Env {
         now: NOW,
         keys: &InlineOnly,
+        identities: &identity::NoIdentities,
         crypto: &InWasm,
         cache: None,
     };
@@ -229,6 +231,7 @@ fn without_a_kid_only_a_single_fitting_key_will_do() {
     let env = Env {
         now: NOW,
         keys: &InlineOnly,
+        identities: &identity::NoIdentities,
         crypto: &InWasm,
         cache: None,
     };

@@ -13,9 +13,9 @@ use serde_json::{Map, json};
 
 /// A proxy with one VM, whose shared data is its own.
 #[derive(Default)]
-struct Proxy {
+pub(super) struct Proxy {
     shared: std::collections::HashMap<String, (Vec<u8>, u32)>,
-    calls: u32,
+    pub(super) calls: u32,
 }
 
 impl KeyHost for Proxy {
@@ -41,7 +41,7 @@ impl KeyHost for Proxy {
 }
 
 /// The recorder's clock.
-const NOW: Duration = Duration::from_secs(1_800_000_000);
+pub(super) const NOW: Duration = Duration::from_secs(1_800_000_000);
 
 /// A stream whose token's keys are on their way.
 struct World {
@@ -68,7 +68,7 @@ impl World {
             json!({ "iss": "https://idp.example", "aud": "shop", "exp": NOW.as_secs() + 60 });
         let token = format!("Bearer {}", mint(&signer, "a", &Map::new(), &claims));
         let mut world = Self {
-            keys: Store::new(&policy.issuers),
+            keys: Store::new(&policy.issuers, &policy.identities),
             stream: Stream::new(policy),
             host: Recorder::new(&[
                 (":method", "POST"),
@@ -116,7 +116,7 @@ impl World {
     }
 }
 
-fn tools<'a>(keys: &'a Store, cache: &'a Cache) -> Tools<'a> {
+pub(super) fn tools<'a>(keys: &'a Store, cache: &'a Cache) -> Tools<'a> {
     Tools {
         keys,
         crypto: &InWasm,

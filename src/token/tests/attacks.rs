@@ -305,6 +305,7 @@ fn attack_24_the_token_in_what_is_said_of_it() {
     let env = Env {
         now: NOW,
         keys: &InlineOnly,
+        identities: &identity::NoIdentities,
         crypto: &InWasm,
         cache: None,
     };
@@ -375,6 +376,7 @@ fn attack_08_unknown_kids_ask_and_wait_only_where_it_can_help() {
         let env = Env {
             now: NOW,
             keys: &keys,
+            identities: &identity::NoIdentities,
             crypto: &InWasm,
             cache: None,
         };
@@ -513,6 +515,7 @@ fn attack_22_headers_that_the_access_writes_are_known_to_all() {
     let env = Env {
         now: NOW,
         keys: &InlineOnly,
+        identities: &identity::NoIdentities,
         crypto: &InWasm,
         cache: None,
     };
@@ -532,6 +535,7 @@ fn attack_25_a_remembered_token_outlives_neither_its_expiry_nor_its_key() {
         let env = Env {
             now,
             keys: &InlineOnly,
+            identities: &identity::NoIdentities,
             crypto: &counting,
             cache: Some(&cache),
         };
@@ -570,6 +574,7 @@ fn attack_25_a_remembered_token_outlives_neither_its_expiry_nor_its_key() {
     let env = Env {
         now: NOW,
         keys: &InlineOnly,
+        identities: &identity::NoIdentities,
         crypto: &counting,
         cache: Some(&cache),
     };

@@ -129,6 +129,7 @@ fn the_claims_of_rfc_7519_are_read_as_it_says() {
         let env = Env {
             now: UnixTime(now),
             keys: &InlineOnly,
+            identities: &identity::NoIdentities,
             crypto: &InWasm,
             cache: None,
         };
