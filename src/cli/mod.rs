@@ -9,6 +9,7 @@ pub mod envoy;
 pub mod envoy_config;
 pub mod explain;
 mod home;
+pub mod import;
 pub mod istio;
 pub mod keys;
 pub mod module;
@@ -70,6 +71,7 @@ enum Command {
     Up(up::Args),
     Check(check::Args),
     Explain(explain::Args),
+    Import(import::Args),
     Token(token::Args),
     Render(render::Args),
     Schema(schema::Args),
@@ -83,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Up(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Explain(args) => args.run(),
+        Command::Import(args) => args.run(),
         Command::Token(args) => args.run(),
         Command::Render(args) => args.run(),
         Command::Schema(args) => args.run(),

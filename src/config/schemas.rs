@@ -17,6 +17,13 @@ use crate::schema::{Cost, Schema, SchemaError, Schemas, Shapes, options};
 use document::{Document, POLICY, container, place_below, wraps};
 use walk::{Pattern, Walk, Walked};
 
+/// Whether values of that `format` are checked, numbers included.
+pub fn is_asserted(format: &str) -> bool {
+    let numbers = keywords::NUMBER_FORMATS.iter().map(|(name, ..)| *name);
+    let mut asserted = keywords::FORMATS.iter().copied().chain(numbers);
+    asserted.any(|known| known == format)
+}
+
 /// What stays readable in an address (RFC 3986 §2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
