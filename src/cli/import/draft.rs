@@ -14,6 +14,7 @@ pub struct Draft {
     pub(super) title: String,
     pub(super) issuers: BTreeMap<String, Issuer>,
     pub(super) services: BTreeMap<String, Value>,
+    pub(super) default_service: Option<String>,
     pub(super) schemas: BTreeMap<String, Value>,
     pub(super) routes: Vec<DraftRoute>,
 }
@@ -44,6 +45,8 @@ impl Draft {
             "routes": self.routes.iter().map(|route| &route.value).collect::<Vec<_>>(),
         });
         if let Value::Object(keys) = &mut document {
+            let default = self.default_service.as_deref();
+            keys.extend(default.map(|name| ("defaultService".to_owned(), name.into())));
             for (key, members) in [
                 ("issuers", issuers),
                 ("services", self.services.clone().into_iter().collect()),
@@ -85,6 +88,10 @@ impl Draft {
                     out.member(2, name, value);
                 }
             }
+        }
+        if let Some(name) = &self.default_service {
+            out.line("");
+            out.member(0, "defaultService", &name.as_str().into());
         }
         match self.routes.is_empty() {
             true => out.line("\nroutes: []"),

@@ -183,6 +183,8 @@ pub(super) fn note_unused<'d>(converter: &mut Converter<'d>, node: &Node<'d>) {
 pub(super) struct Backends {
     /// By name, as a policy writes them.
     pub services: BTreeMap<String, Value>,
+    /// The one that operations go to which say nothing else.
+    pub default: Option<String>,
 }
 
 impl Backends {
@@ -223,10 +225,48 @@ impl Backends {
             );
             converter.note(Kind::Unchecked, &deadline, message);
         }
-        let message = format!("its requests go to `{url}`, which is for Envoy's routes to say");
-        converter.note(Kind::Unchecked, &node, message);
-        None
+        let name = self.named(&url, service(&node, &url));
+        if own.is_none() {
+            self.default = Some(name.clone());
+        }
+        Some(name)
     }
+
+    fn named(&mut self, url: &str, service: Value) -> String {
+        let host = url.split("://").nth(1).unwrap_or(url);
+        let label = host.split(['.', ':']).next().unwrap_or(host);
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        let stem: String = label.chars().map(plain).take(48).collect();
+        let mut name = stem.clone();
+        let mut number = 1;
+        while self
+            .services
+            .get(&name)
+            .is_some_and(|held| *held != service)
+        {
+            number += 1;
+            name = format!("{stem}-{number}");
+        }
+        self.services.insert(name.clone(), service);
+        name
+    }
+}
+
+/// A service that is called as ESPv2 calls it: its own ID token in `Authorization`, the caller's
+/// beside it.
+fn service(node: &Node<'_>, url: &str) -> Value {
+    let mut out = Map::from_iter([("url".to_owned(), json!(url))]);
+    let secure = url.starts_with("https://");
+    let audience = node.text("jwt_audience");
+    if !node.flag("disable_auth") && (secure || audience.is_some()) {
+        out.insert("identity".into(), "metadata".into());
+        out.insert("header".into(), "authorization".into());
+        out.insert("keepOriginalAs".into(), "x-forwarded-authorization".into());
+        if let Some(audience) = audience.filter(|audience| *audience != url) {
+            out.insert("audience".into(), audience.into());
+        }
+    }
+    Value::Object(out)
 }
 
 /// The host of an address, as which the cluster that reaches it is called.

@@ -62,6 +62,7 @@ fn opened(draft: &Draft) -> Value {
     if let Value::Object(keys) = &mut document {
         keys.remove("issuers");
         keys.remove("services");
+        keys.remove("defaultService");
         if let Some(Value::Array(routes)) = keys.get_mut("routes") {
             for route in routes.iter_mut().filter_map(Value::as_object_mut) {
                 route.remove("to");

@@ -267,7 +267,29 @@ impl<'d> Import<'d, '_> {
         first
     }
 
+    /// Leaves the default service out of the routes, and stops at routes that have none.
+    fn services(&mut self) {
+        let default = self.backends.default.as_deref();
+        for route in &mut self.routes {
+            let Some(keys) = route.value.as_object_mut() else {
+                continue;
+            };
+            let to = keys.get("to").and_then(Value::as_str);
+            if to.is_some() && to == default {
+                keys.remove("to");
+            } else if to.is_none() && !self.backends.services.is_empty() {
+                keys.insert("to".into(), "TODO".into());
+                let message = "has no `x-google-backend`, where others have: nobody can call \
+                               until it is said which service it goes `to`";
+                self.converter
+                    .report
+                    .add(Kind::Closed, route.origin.clone(), message);
+            }
+        }
+    }
+
     fn finish(mut self) -> Result<Imported, Vec<Finding>> {
+        self.services();
         for only in &self.unmet {
             let message = format!("no operation has the tag, operationId or place `{only}`");
             self.converter.faults.push(self.root.fault(message));
@@ -286,6 +308,7 @@ impl<'d> Import<'d, '_> {
             title,
             issuers: self.security.issuers,
             services: self.backends.services,
+            default_service: self.backends.default,
             schemas,
             routes: self.routes,
         };
