@@ -589,7 +589,7 @@ mod tests {
             ("{\n\"a\": 1,\n\"a\": 2}", 3),
             ("a: 1\na: 2", 2),
             ("a: &x [*x]", 1),
-            ("{\"a\": ", 1),
+            ("a: 1\nb: ]", 2),
         ] {
             let fault = load(text, &[]).err().unwrap();
             assert_eq!(fault.line, Some(line), "{text}: {fault}");

@@ -236,8 +236,7 @@ mod tests {
         }
         let left = json!({
             "properties": {"a": {"type": "string"}, "b": true},
-            "allOf": [true, {"type": "string"}],
-            "required": []
+            "allOf": [true, {"type": "string"}]
         });
         assert_eq!(schema, left);
         assert!(!remove(&mut schema, &steps("none")));
