@@ -331,12 +331,12 @@ impl Stream {
         }
     }
 
-    /// Edits the request and, where its service is named in it, has Envoy go by that: otherwise the
-    /// request could go where the client's own headers had sent it.
+    /// Edits the request and, where Envoy's routes go by what is written there, has it choose anew:
+    /// otherwise the request could go where the client's own headers had sent it.
     fn edit_request(&self, host: &mut dyn Host, edits: &[Edit]) -> Result<(), HostError> {
         apply(edits, |edits| host.edit_request(edits))?;
         let names = |edit: &Edit| matches!(edit, Edit::Set(name, _) if name == SERVICE);
-        match edits.iter().any(names) {
+        match edits.iter().any(names) || !edits.is_empty() && self.exchange.changes_route() {
             true => host.clear_route_cache(),
             false => Ok(()),
         }
@@ -366,17 +366,19 @@ impl Stream {
         Flow::Pause
     }
 
-    /// Publishes what the policy wants known of a verified caller, and has Envoy route by it.
+    /// Publishes who called and what else the policy wants known of them.
     fn tell_who(&self, host: &mut dyn Host) {
-        let Some(granted) = self.exchange.granted() else {
+        if self.progress == Progress::Waiting {
             return;
-        };
-        for (name, value) in &granted.logged {
-            host.publish(name, value);
         }
-        if granted.clear_route_cache {
-            // The claims are told in headers too; who routes by them has a route for their absence.
-            let _ = host.clear_route_cache();
+        if let Some(granted) = self.exchange.granted() {
+            host.publish("forecourt_issuer", &granted.issuer);
+            if let Some(subject) = &granted.subject {
+                host.publish("forecourt_subject", subject);
+            }
+            for (name, value) in &granted.logged {
+                host.publish(name, value);
+            }
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Exchange {
     state: State,
     asked: hints::Asked,
     granted: Option<Granted>,
+    /// Headers that claim an identity came from the client and were removed.
+    scrubbed: bool,
     refused: Option<Code>,
     monitored: Vec<Code>,
     trace: Trace,
@@ -131,6 +133,7 @@ impl Exchange {
             state: State::Fresh,
             asked: hints::Asked::default(),
             granted: None,
+            scrubbed: false,
             refused: None,
             monitored: Vec::new(),
             trace,
@@ -242,6 +245,7 @@ impl Exchange {
         };
         let removed: Vec<_> = edits.iter().filter(read).cloned().collect();
         head.headers.apply(&removed);
+        self.scrubbed = !edits.is_empty();
         edits
     }
 
@@ -540,6 +544,13 @@ impl Exchange {
     /// Who was verified.
     pub fn granted(&self) -> Option<&Granted> {
         self.granted.as_ref()
+    }
+
+    /// Whether the proxy has to choose its route again: it goes by what was written of the caller, or
+    /// may have gone by what the client wrote in its place.
+    pub fn changes_route(&self) -> bool {
+        let written = |granted: &Granted| granted.clear_route_cache;
+        self.granted.as_ref().is_some_and(written) || self.scrubbed && self.policy.routes_by_claims
     }
 
     /// The request's headers as they came, less those that were removed.

@@ -29,6 +29,8 @@ pub struct Policy {
     /// Header names that this proxy alone may set, with `_` as `-`: removed from every request before
     /// anything else.
     pub identity_headers: Vec<String>,
+    /// Whether the proxy's own routes go by those headers, on some route.
+    pub routes_by_claims: bool,
     /// Every place in which some issuer's tokens are looked for. Whatever route a request takes,
     /// something in one of them makes its answer that of one caller.
     pub credential_sources: Vec<Source>,

@@ -233,6 +233,8 @@ impl RawPolicy {
         }
         services.check_use(&root, &policy, &mut problems, &mut warnings);
         policy.identity_headers = identity_headers(&policy);
+        let mut routes = policy.routes.iter();
+        policy.routes_by_claims = routes.any(|route| route.access.clears_route_cache());
         policy.take_role();
         policy.credential_sources = credential_sources(&policy.issuers);
         if problems.is_empty() {

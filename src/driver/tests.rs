@@ -12,6 +12,7 @@ use crate::head::Headers;
 use crate::reply::Code;
 use crate::token::InWasm;
 
+mod callers;
 mod identity;
 mod waiting;
 

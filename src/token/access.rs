@@ -4,7 +4,7 @@ use super::authenticate::{Candidate, Stop, Verified, authenticate};
 use super::cache::Cache;
 use super::challenge::{self, Wanted};
 use super::crypto::Crypto;
-use super::forward::{Forward, NotPlain};
+use super::forward::{Forward, NotPlain, plain};
 use super::identity::Identities;
 use super::issuer::{Issuer, Keys};
 use super::rule::ClaimRule;
@@ -107,7 +107,7 @@ pub struct Granted {
     pub edits: Vec<Edit>,
     /// The policy's name for the issuer.
     pub issuer: String,
-    /// `sub`.
+    /// `sub`, where a line of a log can hold it.
     pub subject: Option<String>,
     /// Claims for access logs and later filters, by the policy's names.
     pub logged: Vec<(String, String)>,
@@ -137,6 +137,13 @@ impl Access {
     /// under these names may reach a service on any route.
     pub fn headers_set(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().flat_map(|rules| rules.forward.headers())
+    }
+
+    /// Whether the proxy chooses its route by what this writes.
+    pub fn clears_route_cache(&self) -> bool {
+        self.rules
+            .as_ref()
+            .is_some_and(|rules| rules.forward.clear_route_cache)
     }
 
     /// The indexes of the issuers whose tokens this accepts.
@@ -333,7 +340,7 @@ impl Rules {
         Ok(Granted {
             edits,
             issuer: caller.issuer.name.clone(),
-            subject: claims.text("sub").map(str::to_owned),
+            subject: claims.named("sub").and_then(plain),
             logged: self.forward.logged(claims),
             clear_route_cache: self.forward.clear_route_cache,
         })

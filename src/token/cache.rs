@@ -51,10 +51,13 @@ struct Generations {
     old: HashMap<Box<[u8]>, Known>,
 }
 
+/// Tokens that each VM remembers.
+const DEFAULT_ENTRIES: usize = 1000;
+
 impl Default for Cache {
-    /// Remembers nothing.
+    /// Remembers as many tokens as one VM should.
     fn default() -> Self {
-        Self::new(0)
+        Self::new(DEFAULT_ENTRIES)
     }
 }
 
@@ -205,6 +208,7 @@ mod tests {
         let cache = Cache::new(10);
         cache.insert(&[b'a'; MAX_CACHED_TOKEN_BYTES + 1], known());
         assert!(cache.is_empty());
+        assert_eq!(Cache::default().generation_size, DEFAULT_ENTRIES / 2);
         let none = Cache::new(0);
         none.insert(b"a", known());
         assert!(none.is_empty());

@@ -76,6 +76,11 @@ impl Claims {
         })
     }
 
+    /// A claim by its name.
+    pub fn named(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
     /// A claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.as_str()

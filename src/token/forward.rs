@@ -127,7 +127,7 @@ fn joined(list: &[Value]) -> Option<String> {
 }
 
 /// A field value as RFC 9110 §5.5 wants it, such that the service reads what the token says.
-fn plain(value: &Value) -> Option<String> {
+pub(super) fn plain(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
