@@ -25,6 +25,9 @@ use crate::token::algorithm::Algorithm;
 use crate::token::host_crypto::{self, HostCrypto};
 use crate::token::keyset::MAX_SET_BYTES;
 
+#[cfg(feature = "test-hooks")]
+mod hooks;
+
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
     proxy_wasm::set_root_context(|id| Box::new(Root { id, vm: Rc::default() }));
@@ -262,8 +265,10 @@ impl Context for Filter {}
 
 impl HttpContext for Filter {
     fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
-        #[cfg(feature = "test-trap")]
-        trap_on_purpose();
+        #[cfg(feature = "test-hooks")]
+        if let Some(action) = hooks::request_headers() {
+            return action;
+        }
         let Ok(keys) = self.vm.keys.try_borrow() else {
             return Action::Pause;
         };
@@ -276,6 +281,10 @@ impl HttpContext for Filter {
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        #[cfg(feature = "test-hooks")]
+        if let Some(action) = hooks::request_body(size, end_of_stream) {
+            return action;
+        }
         self.on(|stream, envoy| stream.request_body(envoy, size, end_of_stream))
     }
 
@@ -309,16 +318,6 @@ fn action(flow: Flow) -> Action {
     match flow {
         Flow::Continue => Action::Continue,
         Flow::Pause => Action::Pause,
-    }
-}
-
-/// Kills the VM, so that a test can see traffic refused while it is gone and served once it is back.
-#[cfg(feature = "test-trap")]
-fn trap_on_purpose() {
-    if hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, "x-forecourt-test-trap")
-        .is_ok_and(|value| value.is_some())
-    {
-        std::process::abort();
     }
 }
 

@@ -1,46 +1,23 @@
 //! A VM that dies takes no request with it into the open: traffic is refused while it is gone, and
 //! served once it is back.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
-use std::path::PathBuf;
-use std::process::Command;
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod support;
+
 use std::time::Duration;
 
 use forecourt::cli::client::{self, Request};
 use forecourt::cli::envoy::{Bootstrap, Envoy, Filter, find};
 use forecourt::cli::serve::Service;
-
-/// The module with the switch that a release does not have.
-fn module_that_can_be_killed() -> PathBuf {
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("test-trap");
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "rustc",
-            "--locked",
-            "--quiet",
-            "--lib",
-            "--crate-type",
-            "cdylib",
-        ])
-        .args([
-            "--target",
-            "wasm32-wasip1",
-            "--no-default-features",
-            "--features",
-            "test-trap",
-        ])
-        .arg("--target-dir")
-        .arg(&target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    target.join("wasm32-wasip1/debug/forecourt.wasm")
-}
+use support::envoy::module_with_hooks;
 
 #[tokio::test]
 async fn a_dead_vm_refuses_and_comes_back() {
@@ -48,7 +25,7 @@ async fn a_dead_vm_refuses_and_comes_back() {
     let policy =
         r#"{"version":"forecourt/v1","routes":[{"match":{"path":"/open"},"access":"public"}]}"#;
     let filter = Filter {
-        module: module_that_can_be_killed(),
+        module: module_with_hooks(),
         policy: policy.into(),
     };
     let bootstrap = Bootstrap::new(service.url().parse().unwrap(), Some(filter));

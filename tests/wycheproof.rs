@@ -1,175 +1,204 @@
-//! Project Wycheproof's JSON Web Signature and JSON Web Key vectors through our key sets, parser
-//! and verifier.
+//! Project Wycheproof's vectors through our verifier: natively, and in real Envoy both through the
+//! host's BoringSSL and in Wasm.
 //!
-//! The payloads are no claims, so the layer below them is tested. What Wycheproof calls valid and
-//! Forecourt refuses is listed with its reason; a case on the list that passes is a failure too.
+//! Whatever we decide otherwise than Wycheproof is marked with its reason; a marked case that agrees
+//! after all is a failure too.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    missing_docs,
     reason = "a broken assumption here is a failed test"
 )]
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
-use std::path::PathBuf;
+#[path = "wycheproof/jose.rs"]
+mod jose;
+#[path = "wycheproof/primitives.rs"]
+mod primitives;
+#[allow(dead_code, reason = "shared with other test binaries")]
+mod support;
 
+use std::collections::BTreeMap;
+
+use forecourt::cli::client::{self, Request};
+use forecourt::cli::envoy::{Bootstrap, Envoy, Filter, find};
+use forecourt::cli::serve::Service;
 use forecourt::token::InWasm;
-use forecourt::token::algorithm::Algorithm;
-use forecourt::token::issuer::{find_key, verify};
-use forecourt::token::jws::Compact;
-use forecourt::token::key::Secrets;
-use forecourt::token::keyset::KeySet;
 use serde_json::{Value, json};
+use support::envoy::module_with_hooks;
 
-/// Valid to Wycheproof, refused by us.
-const STRICTER: [(u64, &str); 6] = [
-    (
-        346,
-        "RFC 7520 signs with PS384 by a key whose JWK the vectors label PS256",
-    ),
-    (347, "the JWK's `alg` is ES521, which is no algorithm"),
-    (
-        350,
-        "RFC 7520 signs with PS384 by a key whose JWK the vectors label PS256",
-    ),
-    (351, "the JWK's `alg` is ES521, which is no algorithm"),
-    (372, "`?` inside base64url, which RFC 7515 §2 does not have"),
-    (373, "`?` inside base64url, which RFC 7515 §2 does not have"),
-];
+/// Cases about the same keys.
+pub struct Group {
+    /// The file that it is from.
+    pub file: String,
+    pub subject: Subject,
+}
 
-/// Invalid to Wycheproof, accepted by us: padding was meant to be in them, but what the file holds
-/// is octet for octet the token of case 357, which it calls valid.
-const MISLABELLED: [u64; 2] = [367, 370];
-const TWIN: u64 = 357;
+pub enum Subject {
+    /// Tokens and the key set of their issuer.
+    Tokens(jose::Tokens),
+    /// Signatures and the key that should have made them.
+    Signatures(primitives::Signatures),
+}
 
-/// The vectors, or none where they are not on this machine and nobody insists on them.
-fn vectors(name: &str) -> Option<Value> {
-    let folder = std::env::var_os("FORECOURT_CONFORMANCE").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance"),
-        PathBuf::from,
-    );
-    let file = folder.join("wycheproof").join(name);
-    match std::fs::read(&file) {
-        Ok(text) => Some(serde_json::from_slice(&text).expect("the vectors are JSON")),
-        Err(error) if std::env::var_os("FORECOURT_REQUIRE_CONFORMANCE").is_none() => {
-            eprintln!("skipped: {}: {error}", file.display());
-            None
+/// What is wanted of a case.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub id: usize,
+    pub accept: bool,
+    /// Why Wycheproof says otherwise.
+    pub deviation: Option<&'static str>,
+}
+
+impl Wanted {
+    /// As Wycheproof says, or, for a reason, the opposite.
+    pub fn new(id: usize, valid: bool, deviation: Option<&'static str>) -> Self {
+        let accept = valid != deviation.is_some();
+        Self {
+            id,
+            accept,
+            deviation,
         }
-        Err(error) => panic!("{}: {error}", file.display()),
     }
 }
 
-/// Whether the key set is usable and the token is signed by a key of it.
-fn accepts(set: &Value, token: &str) -> bool {
-    let symmetric = set["keys"]
-        .as_array()
-        .is_some_and(|keys| keys.iter().any(|key| key["kty"] == "oct"));
-    let secrets = if symmetric {
-        Secrets::Allowed
-    } else {
-        Secrets::Refused
-    };
-    let Ok(keys) = KeySet::parse(set.to_string().as_bytes(), secrets) else {
-        return false;
-    };
-    let Ok(token) = Compact::parse(token.as_bytes()) else {
-        return false;
-    };
-    Algorithm::named(&token.header.algorithm).is_some_and(|algorithm| {
-        find_key(&token.header, algorithm, &keys)
-            .and_then(|key| verify(&token, algorithm, key, &InWasm))
-            .is_ok()
-    })
-}
+impl Group {
+    fn cases(&self) -> &[Wanted] {
+        match &self.subject {
+            Subject::Tokens(tokens) => &tokens.wanted,
+            Subject::Signatures(signatures) => &signatures.wanted,
+        }
+    }
 
-/// Groups with shared secrets have nothing but a private part.
-fn key_set(group: &Value) -> Value {
-    let part = group.get("public").unwrap_or(&group["private"]);
-    if part.get("keys").is_some() {
-        part.clone()
-    } else {
-        json!({ "keys": [part] })
+    /// What the native code accepts.
+    fn verdicts(&self) -> Vec<bool> {
+        match &self.subject {
+            Subject::Tokens(tokens) => tokens.verdicts(&InWasm),
+            Subject::Signatures(signatures) => signatures.verdicts(&InWasm),
+        }
+    }
+
+    /// The same questions, as the module's hook takes them, a few at a time.
+    fn questions(&self) -> Vec<Value> {
+        const AT_A_TIME: usize = 50;
+        let (question, name, cases) = match &self.subject {
+            Subject::Tokens(tokens) => (tokens.question(), "tokens", json!(tokens.tokens)),
+            Subject::Signatures(signatures) => {
+                (signatures.question(), "signatures", signatures.pairs())
+            }
+        };
+        let ask = |cases: &[Value]| {
+            let mut question = question.clone();
+            question[name] = json!(cases);
+            question
+        };
+        let cases = cases.as_array().unwrap();
+        cases.chunks(AT_A_TIME).map(ask).collect()
     }
 }
 
-#[derive(Default)]
+fn groups() -> Vec<Group> {
+    let mut groups = primitives::groups();
+    groups.extend(jose::groups());
+    groups
+}
+
+/// How many cases of a file were accepted, refused, and decided otherwise than Wycheproof does.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
-    run: usize,
-    wrong: Vec<String>,
+    accepted: usize,
+    refused: usize,
+    deviations: BTreeMap<&'static str, usize>,
 }
 
-impl Tally {
-    fn group(&mut self, file: &str, group: &Value, stricter: &[u64], mislabelled: &[u64]) {
-        let set = key_set(group);
-        for test in group["tests"].as_array().unwrap() {
-            let id = test["tcId"].as_u64().unwrap();
-            let expected = match test["result"].as_str().unwrap() {
-                "valid" => !stricter.contains(&id),
-                "invalid" => mislabelled.contains(&id),
-                other => panic!("{file} {id}: unknown result {other}"),
-            };
-            self.run += 1;
-            // One case is in the JSON serialization: its text is no token either.
-            let token = match &test["jws"] {
-                Value::String(token) => token.clone(),
-                other => other.to_string(),
-            };
-            let accepted = accepts(&set, &token);
-            if accepted != expected {
-                let comment = &test["comment"];
-                self.wrong
-                    .push(format!("{file} {id} {comment}: accepted is {accepted}"));
+type Tallies = BTreeMap<String, Tally>;
+
+fn tally(tallies: &mut Tallies, group: &Group, verdicts: &[bool]) {
+    assert_eq!(verdicts.len(), group.cases().len(), "{}", group.file);
+    let tally = tallies.entry(group.file.clone()).or_default();
+    for (wanted, accepted) in group.cases().iter().zip(verdicts) {
+        assert_eq!(*accepted, wanted.accept, "{}: {wanted:?}", group.file);
+        match accepted {
+            true => tally.accepted += 1,
+            false => tally.refused += 1,
+        }
+        if let Some(reason) = wanted.deviation {
+            *tally.deviations.entry(reason).or_default() += 1;
+        }
+    }
+}
+
+#[test]
+fn natively() {
+    let mut tallies = Tallies::new();
+    for group in groups() {
+        tally(&mut tallies, &group, &group.verdicts());
+    }
+    eprintln!("{tallies:#?}");
+    primitives::check(&tallies);
+    jose::check(&tallies);
+}
+
+#[tokio::test]
+async fn in_real_envoy_through_the_host_and_in_wasm() {
+    let service = Service::start().unwrap();
+    let envoy = start(&service).await;
+    let [mut by_host, mut in_wasm, mut natively] = [(); 3].map(|()| Tallies::new());
+    let mut asked = BTreeMap::<&str, [usize; 2]>::new();
+    for group in groups() {
+        let mut verdicts = Vec::new();
+        for question in group.questions() {
+            verdicts.extend(ask(&envoy, &question).await);
+        }
+        let column = |index: usize| verdicts.iter().map(|verdict| verdict[index]).collect();
+        let (through_host, alone): (Vec<_>, Vec<_>) = (column(0), column(1));
+        tally(&mut by_host, &group, &through_host);
+        tally(&mut in_wasm, &group, &alone);
+        tally(&mut natively, &group, &group.verdicts());
+        if let Subject::Signatures(signatures) = &group.subject {
+            let counts = asked.entry(signatures.algorithm.as_str()).or_default();
+            for [accepted, _, asked] in verdicts {
+                counts[usize::from(accepted)] += usize::from(asked);
+                let by_host = host_knows(signatures.algorithm.as_str());
+                assert!(asked || !accepted || !by_host, "the host was passed by");
             }
         }
     }
+    assert_eq!(by_host, natively);
+    assert_eq!(in_wasm, natively);
+    eprintln!("verdicts by the host, refused and accepted: {asked:?}");
+    for (algorithm, counts) in asked {
+        let wanted = host_knows(algorithm);
+        assert_eq!(counts.map(|count| count > 0), [wanted; 2], "{algorithm}");
+    }
+    assert_eq!(service.count(), 0);
 }
 
-#[test]
-fn json_web_signatures() {
-    let Some(file) = vectors("json_web_signature_test.json") else {
-        return;
-    };
-    let stricter = STRICTER.map(|(id, _)| id);
-    let mut tally = Tally::default();
-    for group in file["testGroups"].as_array().unwrap() {
-        tally.group("jws", group, &stricter, &MISLABELLED);
-    }
-    assert_eq!(tally.wrong, Vec::<String>::new());
-    assert_eq!(tally.run, 401);
-    let token = |id: u64| {
-        let groups = file["testGroups"].as_array().unwrap().iter();
-        let mut tests = groups.flat_map(|group| group["tests"].as_array().unwrap());
-        &tests.find(|test| test["tcId"] == id).unwrap()["jws"]
-    };
-    for id in MISLABELLED {
-        assert_eq!(token(id), token(TWIN));
-    }
+/// What Envoy's `verify_signature` covers.
+fn host_knows(algorithm: &str) -> bool {
+    algorithm.starts_with("RS") || algorithm.starts_with("ES")
 }
 
-#[test]
-fn json_web_keys() {
-    let Some(file) = vectors("json_web_key_test.json") else {
-        return;
+async fn start(service: &Service) -> Envoy {
+    let policy = json!({ "version": "forecourt/v1", "routes": [] });
+    let filter = Filter {
+        module: module_with_hooks(),
+        policy: policy.to_string(),
     };
-    let mut tally = Tally::default();
-    for group in file["testGroups"].as_array().unwrap() {
-        tally.group("jwk", group, &[], &[]);
-    }
-    assert_eq!(tally.wrong, Vec::<String>::new());
-    assert_eq!(tally.run, 26);
+    let mut bootstrap = Bootstrap::new(service.url().parse().unwrap(), Some(filter));
+    bootstrap.largest_body = 1024 * 1024;
+    let binary = find(None, &mut |note| eprintln!("{note}")).unwrap();
+    Envoy::start(&binary, &bootstrap).await.unwrap()
 }
 
-#[test]
-fn the_signatures_among_the_mixed_vectors() {
-    let Some(file) = vectors("json_web_crypto_test.json") else {
-        return;
-    };
-    let mut tally = Tally::default();
-    for group in file["testGroups"].as_array().unwrap() {
-        if group["comment"].as_str().unwrap().starts_with("jws") {
-            tally.group("mixed", group, &[], &[]);
-        }
-    }
-    assert_eq!(tally.wrong, Vec::<String>::new());
-    assert_eq!(tally.run, 49);
+/// Through the host, in Wasm, and whether the host was asked.
+async fn ask(envoy: &Envoy, question: &Value) -> Vec<[bool; 3]> {
+    let request = Request::new("POST", "/")
+        .header("x-forecourt-test-verify", "1")
+        .body(question.to_string());
+    let answer = client::send(envoy.listener(), &request).await.unwrap();
+    assert_eq!(answer.status, 200);
+    serde_json::from_slice(&answer.body).unwrap()
 }

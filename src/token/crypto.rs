@@ -32,7 +32,7 @@ impl Crypto for InWasm {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        if !key.fits(algorithm) || signature.len() != key.signature_bytes(algorithm) {
+        if !key.could_have_made(signature, algorithm) {
             return false;
         }
         match (algorithm, &key.material) {

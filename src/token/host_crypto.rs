@@ -2,7 +2,8 @@
 //! answers some seven times as fast as Wasm can.
 //!
 //! It takes and gives protocol buffers (Envoy's `VerifySignatureArguments` and
-//! `VerifySignatureResult`), so small that they are written by hand here. It covers RSASSA-PKCS1-v1_5 and ECDSA; whatever else there is stays in Wasm.
+//! `VerifySignatureResult`), so small that they are written by hand here. It covers RSASSA-PKCS1-v1_5
+//! and ECDSA; whatever else there is stays in Wasm.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -79,7 +80,7 @@ impl<C: Call> Crypto for HostCrypto<C> {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        if !key.fits(algorithm) || signature.len() != key.signature_bytes(algorithm) {
+        if !key.could_have_made(signature, algorithm) {
             return false;
         }
         let verdict = if self.proven.contains(&algorithm) {

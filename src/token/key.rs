@@ -165,6 +165,11 @@ impl PublicKey {
         matches!(self.material, Material::Secret(_))
     }
 
+    /// Whether the signature is, by its length and by the algorithm, one that the key can have made.
+    pub fn could_have_made(&self, signature: &[u8], algorithm: Algorithm) -> bool {
+        self.fits(algorithm) && signature.len() == self.signature_bytes(algorithm)
+    }
+
     /// Whether the key is a secret that a list of words or a loop would find: printable text, or
     /// one octet again and again.
     pub fn is_guessable(&self) -> bool {

@@ -1,5 +1,8 @@
 //! The real module in real Envoy.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use forecourt::cli::envoy::{Bootstrap, Envoy, Filter, Options, find};
 use forecourt::cli::module::module;
 use forecourt::cli::serve::Service;
@@ -24,6 +27,25 @@ pub fn bootstrap(service: &Service, policy: &Value) -> Bootstrap {
         bootstrap.reach_issuers(&policy);
     }
     bootstrap
+}
+
+/// The module with the hooks for tests that a release does not have.
+pub fn module_with_hooks() -> PathBuf {
+    // Among what is never released: the module itself is in `release`.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let target = target.parent().expect("a folder within that of the build");
+    let build = "rustc --locked --quiet --lib --crate-type cdylib --target wasm32-wasip1 \
+                 --no-default-features --features test-hooks";
+    let output = Command::new(env!("CARGO"))
+        .args(build.split_whitespace())
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    target.join("wasm32-wasip1/debug/forecourt.wasm")
 }
 
 /// Starts Envoy with a configuration.
