@@ -313,7 +313,7 @@ impl Exchange {
             }
             Outcome::Refused(refusal) => refusal,
             Outcome::AwaitKeys(issuers) if !last => return Err(Stop::AwaitKeys(issuers)),
-            Outcome::AwaitKeys(_) => keys_unavailable(),
+            Outcome::AwaitKeys(issuers) => keys_unavailable(env, &issuers),
         };
         self.weigh::<()>(Err(refusal), route, false)?;
         Ok(())

@@ -6,6 +6,9 @@
     missing_docs
 )]
 
+#[path = "cli/explain.rs"]
+mod explain;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;

@@ -11,221 +11,20 @@
 
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod support;
+#[path = "remote_keys/world.rs"]
+mod world;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use forecourt::cli::client::{self, Answer, Request};
-use forecourt::cli::envoy::{Envoy, Options};
+use forecourt::cli::client::{self, Request};
+use forecourt::cli::envoy::Options;
 use forecourt::cli::serve::{Reply, Service};
 use forecourt::token::algorithm::Algorithm;
-use forecourt::token::mint::{SigningKey, mint};
-use serde_json::{Map, Value, json};
+use forecourt::token::mint::SigningKey;
+use serde_json::{Value, json};
 use support::envoy::{bootstrap, start_with};
-
-const KEYS: &str = "/keys";
-const ISS: &str = "http://issuer.example";
-
-/// How long anything may take that has to happen in the end.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A key of the issuer.
-#[derive(Clone)]
-struct Key {
-    kid: &'static str,
-    key: SigningKey,
-}
-
-impl Key {
-    fn new(kid: &'static str) -> Self {
-        let key = SigningKey::generate(Algorithm::Es256).unwrap();
-        Self { kid, key }
-    }
-
-    fn token(&self) -> String {
-        self.named(self.kid)
-    }
-
-    /// A token signed with this key that names another.
-    fn named(&self, kid: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let claims = json!({ "iss": ISS, "aud": "shop", "exp": now.as_secs() + 3600 });
-        mint(&self.key, kid, &Map::new(), &claims)
-    }
-}
-
-fn set(keys: &[&Key]) -> Value {
-    let keys: Vec<_> = keys.iter().map(|key| key.key.public_jwk(key.kid)).collect();
-    json!({ "keys": keys })
-}
-
-/// Envoy with two workers before a service, and an issuer beside it.
-struct World {
-    issuer: Service,
-    service: Service,
-    envoy: Envoy,
-}
-
-impl World {
-    /// `jwks` adds to where the keys are.
-    async fn start(first: Reply, jwks: Value) -> Self {
-        let issuer = Service::start().unwrap();
-        issuer.answer(KEYS, first);
-        let mut source = json!({
-            "uri": format!("{}{KEYS}", issuer.url()),
-            "cluster": "issuer",
-            "minRefresh": "1s",
-            "timeout": "10s",
-        });
-        merge(&mut source, jwks);
-        let (service, envoy) = start_envoy(source).await;
-        Self {
-            issuer,
-            service,
-            envoy,
-        }
-    }
-
-    async fn ask(&self, token: &str) -> Answer {
-        ask(&self.envoy, token).await
-    }
-
-    async fn code(&self, token: &str) -> String {
-        code(&self.ask(token).await)
-    }
-
-    /// Asks until the answer is that one.
-    async fn becomes(&self, token: &str, wanted: &str) {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let code = self.code(token).await;
-            if code == wanted {
-                return;
-            }
-            assert!(Instant::now() < until, "still {code} instead of {wanted}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn counted(&self, name: &str) -> u64 {
-        let stats = self.envoy.stats().await.unwrap();
-        let name = format!("wasmcustom.forecourt.{name}");
-        stats.get(&name).copied().unwrap_or(0)
-    }
-
-    /// Waits until that many fetches have failed.
-    async fn failures(&self, least: u64) {
-        let until = Instant::now() + PATIENCE;
-        while self.counted("jwks_fetch.failed").await < least {
-            assert!(Instant::now() < until);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn vm_lives(&self) {
-        let log = self.envoy.log().all().join("\n");
-        for word in ["panicked", "Function: proxy_on", "Wasm VM failed"] {
-            assert!(!log.contains(word), "{log}");
-        }
-    }
-}
-
-fn merge(into: &mut Value, more: Value) {
-    for (name, value) in more.as_object().unwrap() {
-        match value {
-            Value::Null => into.as_object_mut().unwrap().remove(name),
-            _ => into
-                .as_object_mut()
-                .unwrap()
-                .insert(name.clone(), value.clone()),
-        };
-    }
-}
-
-async fn start_envoy(source: Value) -> (Service, Envoy) {
-    let service = Service::start().unwrap();
-    let policy = json!({
-        "version": "forecourt/v1",
-        "issuers": { "idp": { "issuer": ISS, "audiences": "shop", "algorithms": ["ES256", "RS256"], "jwks": source } },
-        "routes": [
-            { "match": { "path": "/me" }, "access": { "anyOf": ["idp"] } },
-            { "match": { "path": "/open" }, "access": "public" },
-            { "match": { "path": "/orders" }, "access": { "anyOf": ["idp"] },
-              "request": { "body": { "contentTypes": ["application/json"], "maxBytes": 65536, "schema": { "type": "object" } } } },
-        ],
-    });
-    let options = Options {
-        workers: Some(2),
-        ..Options::default()
-    };
-    let envoy = start_with(&bootstrap(&service, &policy), &options).await;
-    (service, envoy)
-}
-
-async fn ask(envoy: &Envoy, token: &str) -> Answer {
-    let request = Request::new("GET", "/me").header("authorization", format!("Bearer {token}"));
-    client::send(envoy.listener(), &request).await.unwrap()
-}
-
-fn code(answer: &Answer) -> String {
-    match answer.status {
-        200 => "forwarded".into(),
-        _ => answer.json().unwrap()["code"].as_str().unwrap().to_owned(),
-    }
-}
-
-/// Requests that never stop, and what came of them.
-struct Traffic {
-    stop: Arc<AtomicBool>,
-    clients: Vec<tokio::task::JoinHandle<BTreeMap<String, usize>>>,
-}
-
-impl Traffic {
-    /// Clients that ask with these tokens in turn. Their answers are counted by the token's label.
-    fn start(envoy: &Arc<World>, tokens: &[(&str, String)]) -> Self {
-        let stop = Arc::<AtomicBool>::default();
-        let clients = (0..4).map(|_| {
-            let (world, stop) = (Arc::clone(envoy), Arc::clone(&stop));
-            let tokens: Vec<_> = tokens
-                .iter()
-                .map(|(label, token)| ((*label).to_owned(), token.clone()))
-                .collect();
-            tokio::spawn(async move {
-                let mut answers = BTreeMap::new();
-                while !stop.load(Ordering::Relaxed) {
-                    for (label, token) in &tokens {
-                        let code = world.code(token).await;
-                        *answers.entry(format!("{label}: {code}")).or_default() += 1;
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                answers
-            })
-        });
-        Self {
-            clients: clients.collect(),
-            stop,
-        }
-    }
-
-    async fn end(self) -> Vec<String> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut answers = BTreeMap::<String, usize>::new();
-        for client in self.clients {
-            for (answer, count) in client.await.unwrap() {
-                *answers.entry(answer).or_default() += count;
-            }
-        }
-        eprintln!("{answers:?}");
-        answers.into_keys().collect()
-    }
-}
-
-fn jwks(keys: &[&Key]) -> Reply {
-    Reply::json(200, &set(keys))
-}
+use world::{ISS, KEYS, Key, PATIENCE, Traffic, World, ask, bad_keys, code, jwks, start_envoy};
 
 #[tokio::test]
 async fn requests_wait_for_the_first_keys_and_one_vm_fetches_them() {
@@ -298,7 +97,8 @@ async fn keys_that_do_not_come_refuse_in_time_and_clients_may_leave() {
         (refused.status, code(&refused).as_str()),
         (503, "keys_unavailable")
     );
-    assert!(refused.header("retry-after").is_some());
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
     let open = client::get(world.envoy.listener(), "/open").await.unwrap();
     assert_eq!(open.status, 200, "nobody else waits");
     world.issuer.answer(KEYS, jwks(&[&key]));
@@ -430,8 +230,26 @@ async fn an_issuer_that_is_gone_is_outlasted_and_found_again() {
     world.becomes(&key.token(), "forwarded").await;
     // The process ends: nobody listens there any more.
     world.issuer = Service::start().unwrap();
+    let world = Arc::new(world);
+    let began = Instant::now();
+    let forged = new.named("a");
+    let traffic = Traffic::start(&world, &[("good", key.token()), ("forged", forged)]);
     world.failures(1).await;
+    // What it would have signed with meanwhile, nobody can know.
+    world.becomes(&new.token(), "keys_unavailable").await;
     world.becomes(&key.token(), "keys_unavailable").await;
+    for answer in traffic.end().await {
+        let expected = [
+            "good: forwarded",
+            "good: keys_unavailable",
+            "forged: signature_invalid",
+            "forged: keys_unavailable",
+        ];
+        assert!(expected.contains(&answer.as_str()), "{answer}");
+    }
+    let failed = world.counted("jwks_fetch.failed").await;
+    assert!(failed <= 2 * began.elapsed().as_secs() + 4, "{failed}");
+    let mut world = Arc::into_inner(world).unwrap();
     let refused = world.ask(&key.token()).await;
     assert_eq!(refused.status, 503);
     let asked = world.service.count();
@@ -445,7 +263,7 @@ async fn an_issuer_that_is_gone_is_outlasted_and_found_again() {
 }
 
 #[tokio::test]
-async fn a_flood_of_unknown_keys_does_not_reach_the_issuer() {
+async fn attack_08_a_flood_of_unknown_keys_does_not_reach_the_issuer() {
     let (key, mallory) = (Key::new("a"), Key::new("m"));
     let world = Arc::new(World::start(jwks(&[&key]), json!({ "minRefresh": "2s" })).await);
     world.becomes(&key.token(), "forwarded").await;
@@ -473,6 +291,48 @@ async fn a_flood_of_unknown_keys_does_not_reach_the_issuer() {
         fetches as u64 <= intervals + 2,
         "{fetches} in {intervals} intervals"
     );
+    world.vm_lives();
+}
+
+#[tokio::test]
+async fn attacks_11_and_12_weak_keys_and_25_tokens_that_are_remembered() {
+    let (key, new) = (Key::new("a"), Key::new("b"));
+    let bad = bad_keys(&key);
+    let mut served: Vec<_> = bad.iter().map(|(_, jwk)| jwk.clone()).collect();
+    served.push(key.key.public_jwk("a"));
+    let served = Reply::json(200, &json!({ "keys": served }));
+    let world = World::start(served, json!({})).await;
+    world.becomes(&key.token(), "forwarded").await;
+    for (token, jwk) in &bad {
+        assert_eq!(world.code(token).await, "key_unknown", "{jwk}");
+        assert_eq!(world.code(&key.token()).await, "forwarded");
+    }
+    // A token that was verified a moment ago, beside one that lives on.
+    let mut life = 3;
+    loop {
+        let (began, token) = (Instant::now(), key.living("a", life));
+        let hits = world.counted("token_cache.hit").await;
+        for _ in 0..8 {
+            world.code(&token).await;
+        }
+        let last = world.code(&token).await;
+        if began.elapsed() < Duration::from_secs(life - 1) {
+            assert_eq!(last, "forwarded");
+            assert!(world.counted("token_cache.hit").await > hits, "remembered");
+            world.becomes(&token, "token_expired").await;
+            break;
+        }
+        life *= 2;
+    }
+    assert_eq!(world.code(&key.token()).await, "forwarded");
+    // Its key goes, and with it the token, remembered or not.
+    let token = key.token();
+    for _ in 0..8 {
+        assert_eq!(world.code(&token).await, "forwarded");
+    }
+    world.issuer.answer(KEYS, jwks(&[&new]));
+    world.becomes(&new.token(), "forwarded").await;
+    world.becomes(&token, "key_unknown").await;
     world.vm_lives();
 }
 
@@ -539,7 +399,8 @@ async fn metadata_leads_to_keys_at_the_named_host_only() {
 async fn certificates_are_keys_too() {
     let rsa = include_str!("data/x509/rsa.pem");
     let weak = include_str!("data/x509/rsa-1024.pem");
-    let map = Reply::json(200, &json!({ "r": rsa, "weak": weak }));
+    let expired = include_str!("data/x509/rsa-expired.pem");
+    let map = Reply::json(200, &json!({ "r": rsa, "weak": weak, "expired": expired }));
     let world = World::start(map, json!({ "format": "x509" })).await;
     let jwk: Value = serde_json::from_str(include_str!("data/x509/rsa.jwk.json")).unwrap();
     let signer = SigningKey::from_jwk(Algorithm::Rs256, &jwk).unwrap();
@@ -549,6 +410,7 @@ async fn certificates_are_keys_too() {
     };
     world.becomes(&key.token(), "forwarded").await;
     assert_eq!(world.code(&key.named("weak")).await, "key_unknown");
+    assert_eq!(world.code(&key.named("expired")).await, "key_unknown");
     assert_eq!(world.code(&key.named("r2")).await, "key_unknown");
 }
 

@@ -1,20 +1,24 @@
 //! `forecourt explain`: what the filter would decide, and why, from the exchange itself.
 
+mod key_files;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Format;
+use self::key_files::{KeyFile, KeyFiles};
 use super::policy_file::PolicyFile;
+use super::{Format, clock};
 use crate::exchange::{AnswerStep, Exchange, Step};
 use crate::head::{Edit, Headers, RequestHead, ResponseHead};
 use crate::reply::Reply;
 use crate::time::UnixTime;
 use crate::token::identity::StandIn;
-use crate::token::{Env, InWasm, InlineOnly};
+use crate::token::{Env, InWasm};
 use crate::trace::{self, Trace};
 
 /// Show what the filter would decide on a request, and how it comes to that
@@ -49,6 +53,10 @@ pub struct Args {
     /// The body of the service's answer, or `@FILE`; only routes that make entity tags look at it
     #[arg(long, value_name = "TEXT|@FILE")]
     response_body: Option<String>,
+    /// A file with the keys that an issuer serves, in the form in which it serves them; may be
+    /// repeated. Nothing is fetched: without it, what such an issuer signed cannot be verified
+    #[arg(long, value_name = "ISSUER=FILE", value_parser = KeyFile::parse)]
+    jwks: Vec<KeyFile>,
     /// The time to decide at, RFC 3339; now if it is not given
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
     now: Option<UnixTime>,
@@ -121,7 +129,13 @@ impl Args {
                 return ExitCode::from(2);
             }
         };
-        let explanation = self.explain(&file, &body, &answer);
+        let explanation = match self.explain(&file, &body, &answer) {
+            Ok(explanation) => explanation,
+            Err(message) => {
+                eprintln!("{message}");
+                return ExitCode::from(2);
+            }
+        };
         match self.format {
             Format::Json => println!("{}", serde_json::json!(explanation)),
             Format::Text => print!("{}", explanation.text()),
@@ -129,12 +143,20 @@ impl Args {
         ExitCode::from(u8::from(explanation.decision == "reply"))
     }
 
-    fn explain(&self, file: &PolicyFile, body: &[u8], answer: &[u8]) -> Explanation {
-        let mut exchange = Exchange::new(file.policy(), Trace::on(self.show_values));
-        let now = self.now.unwrap_or_else(now);
+    fn explain(
+        &self,
+        file: &PolicyFile,
+        body: &[u8],
+        answer: &[u8],
+    ) -> Result<Explanation, String> {
+        let policy = file.policy();
+        let mut trace = Trace::on(self.show_values);
+        let now = self.now.unwrap_or_else(clock::now);
+        let keys = KeyFiles::read(&self.jwks, &policy, now, &mut trace)?;
+        let mut exchange = Exchange::new(Rc::clone(&policy), trace);
         let env = Env {
             now,
-            keys: &InlineOnly,
+            keys: &keys,
             identities: &StandIn::default(),
             crypto: &InWasm,
             cache: None,
@@ -155,10 +177,14 @@ impl Args {
         };
         let answered = matches!(step, Step::Forward(_)) && self.has_response();
         let response = answered.then(|| self.respond(&mut exchange, answer, now));
-        Explanation {
+        let mut explanation = Explanation {
             response,
             ..Explanation::new(&exchange, &step, &headers)
-        }
+        };
+        let remarks = keys.remarks(&policy).into_iter();
+        let remarks = remarks.map(|note| trace::Step { part: "keys", note });
+        explanation.trace.extend(remarks);
+        Ok(explanation)
     }
 
     fn has_response(&self) -> bool {
@@ -350,19 +376,8 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 fn instant(text: &str) -> Result<UnixTime, String> {
     let time = humantime::parse_rfc3339_weak(text).map_err(|error| error.to_string())?;
-    since_epoch(time).ok_or_else(|| "is before 1970".into())
-}
-
-fn since_epoch(time: SystemTime) -> Option<UnixTime> {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .ok()
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch
         .map(UnixTime::from)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command line is where the clock is read"
-)]
-fn now() -> UnixTime {
-    since_epoch(SystemTime::now()).unwrap_or_default()
+        .map_err(|_| "is before 1970".into())
 }

@@ -7,7 +7,6 @@ use crate::hints::directives;
 use crate::time::UnixTime;
 use crate::token::identity::{IdentityFlaw, IdentityToken};
 use crate::token::json::{self, JsonFlaw};
-use crate::token::key::Secrets;
 use crate::token::keyset::{KeySet, KeySetFlaw, MAX_SET_BYTES};
 use crate::token::remote::{KeyFormat, Url};
 
@@ -87,8 +86,13 @@ impl fmt::Display for Flaw {
 }
 
 impl Answer {
-    /// Takes it as keys. `conditional`: the request carried an entity tag.
-    pub fn keys(&self, format: KeyFormat, conditional: bool) -> Result<Fetched, Flaw> {
+    /// Takes it as keys, at that time. `conditional`: the request carried an entity tag.
+    pub fn keys(
+        &self,
+        format: KeyFormat,
+        conditional: bool,
+        now: UnixTime,
+    ) -> Result<Fetched, Flaw> {
         if conditional && self.status() == Some(304) {
             return Ok(Fetched {
                 keys: None,
@@ -96,13 +100,9 @@ impl Answer {
                 max_age: self.max_age(),
             });
         }
-        let body = self.content()?;
-        let keys = match format {
-            KeyFormat::JwkSet => KeySet::parse(body, Secrets::Refused),
-            KeyFormat::CertificateMap => KeySet::parse_certificates(body),
-        };
+        let keys = format.read(self.content()?, now).map_err(Flaw::Keys)?;
         Ok(Fetched {
-            keys: Some(keys.map_err(Flaw::Keys)?),
+            keys: Some(keys),
             etag: self.etag(),
             max_age: self.max_age(),
         })
@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn keys(answer: &Answer) -> Result<Fetched, Flaw> {
-        answer.keys(KeyFormat::JwkSet, false)
+        answer.keys(KeyFormat::JwkSet, false, UnixTime(0))
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
             assert_eq!(keys(&answer), Err(flaw));
         }
         let same = answer(&[(":status", "304"), ("cache-control", "max-age=7")], "");
-        let same = same.keys(KeyFormat::JwkSet, true).unwrap();
+        let same = same.keys(KeyFormat::JwkSet, true, UnixTime(0)).unwrap();
         assert_eq!((same.keys, same.max_age), (None, Some(7)));
     }
 

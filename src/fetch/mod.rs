@@ -21,7 +21,7 @@ use self::record::millis;
 use self::source::Source;
 use crate::host::KeyHost;
 use crate::token::identity::{Identities, Identity, IdentityState};
-use crate::token::{Issuer, KeySource, KeyState, Keys};
+use crate::token::{Issuer, KeySource, KeyState, Keys, Refresh};
 
 /// How often shared data is looked at.
 const IDLE: Duration = Duration::from_secs(1);
@@ -143,10 +143,16 @@ impl Keys for View<'_> {
             .map_or(KeyState::Unavailable, |source| source.lookup(self.now))
     }
 
-    fn refresh(&self, issuer: usize, kid: Option<&str>) -> bool {
+    fn refresh(&self, issuer: usize, kid: &str) -> Refresh {
         self.store
             .source(issuer)
-            .is_some_and(|source| source.refresh(self.now, kid))
+            .map_or(Refresh::Current, |source| source.refresh(self.now, kid))
+    }
+
+    fn retry_after(&self, issuer: usize) -> u64 {
+        self.store
+            .source(issuer)
+            .map_or(1, |source| source.retry_after(self.now))
     }
 }
 

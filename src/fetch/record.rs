@@ -127,13 +127,32 @@ impl State {
         self.is_leased(now) || self.retry <= now.saturating_add(SOON)
     }
 
+    /// Whether the last fetch failed, so that nobody knows what keys there are by now.
+    pub fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// In how many seconds it is worth asking again for keys that are not there: after the next
+    /// fetch, at least one, at most a minute.
+    pub fn retry_after(&self, now: u64, bounds: &Bounds) -> u64 {
+        let turn = self.generation == 0 || now >= self.refresh;
+        let next = match turn {
+            true => self.retry,
+            false => self.retry.max(self.out_of_turn(bounds)),
+        };
+        let wait = next.saturating_sub(now).div_ceil(1000);
+        wait.clamp(1, LONGEST_BACKOFF / 1000)
+    }
+
+    /// From when on a token can have the keys fetched out of turn.
+    fn out_of_turn(&self, bounds: &Bounds) -> u64 {
+        let interval = bounds.min_refresh.saturating_mul(1000);
+        self.began.saturating_add(interval)
+    }
+
     /// Whether enough time has passed for a fetch out of turn.
     pub fn may_refresh(&self, now: u64, bounds: &Bounds) -> bool {
-        self.retry <= now
-            && now
-                >= self
-                    .began
-                    .saturating_add(bounds.min_refresh.saturating_mul(1000))
+        self.retry <= now && now >= self.out_of_turn(bounds)
     }
 
     /// A fetch begins.
@@ -154,7 +173,7 @@ impl State {
         let lifetime = lifetime.saturating_mul(1000);
         let percent = 70 + chance % 21;
         Self {
-            generation: self.generation + u64::from(new_keys),
+            generation: self.generation.saturating_add(u64::from(new_keys)),
             refresh: now.saturating_add(lifetime / 100 * percent),
             expires: now.saturating_add(lifetime),
             lease: 0,
@@ -315,6 +334,9 @@ mod tests {
         assert!(!state.is_due(NOW + 10_000, &BOUNDS, false));
         let failed = state.leased(NOW + 10_000, &BOUNDS).failed(NOW + 10_000, 0);
         assert!(!failed.may_refresh(NOW + 10_400, &BOUNDS));
+        assert!(failed.has_failed() && !state.has_failed());
+        assert_eq!(failed.retry_after(NOW + 10_400, &BOUNDS), 10);
+        assert_eq!(failed.retry_after(NOW + 30_000, &BOUNDS), 1);
     }
 
     #[test]
@@ -333,7 +355,13 @@ mod tests {
                 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000
             ]
         );
+        let times = [0, 59_000, 59_001, 60_000, 61_000]
+            .map(|later| state.retry_after(NOW + later, &BOUNDS));
+        assert_eq!(times, [60, 1, 1, 1, 1]);
+        assert_eq!(state.retry_after(NOW + 100, &BOUNDS), 60);
+        assert_eq!(State::default().retry_after(NOW, &BOUNDS), 1);
         state.failures = u64::MAX;
+        assert_eq!(state.retry_after(0, &BOUNDS), 60, "whatever an entry says");
         assert_eq!(state.failed(NOW, 100).retry - NOW, 30_000);
         assert!(State::default().failed(NOW, 0).is_coming(NOW));
         assert!(!state.failed(NOW, 0).is_coming(NOW));

@@ -7,10 +7,10 @@ use super::answer::{Answer, Fetched, Flaw};
 use super::record::{self, State};
 use super::shared::{New, Outcome, Shared};
 use crate::host::{Counter, HostError, KeyHost, Request};
-use crate::token::KeyState;
-use crate::token::key::Secrets;
-use crate::token::keyset::{KeySet, KeySetFlaw};
+use crate::time::UnixTime;
+use crate::token::keyset::KeySet;
 use crate::token::remote::{Bounds, Endpoint, KeyFormat, Remote, Start};
+use crate::token::{KeyState, Refresh};
 
 /// The keys of one issuer: what is here, what is under way, what was asked for in vain.
 #[derive(Debug)]
@@ -78,28 +78,34 @@ impl Source {
         }
     }
 
-    pub fn refresh(&self, now: u64, kid: Option<&str>) -> bool {
-        let kid = kid.unwrap_or_default();
+    pub fn refresh(&self, now: u64, kid: &str) -> Refresh {
         let mut missing = self.missing.borrow_mut();
         if missing.is_known(kid, now, &self.shared.state, self.bounds()) {
-            return false;
+            return Refresh::Current;
         }
         if self.shared.state.is_leased(now) {
-            return true;
+            return Refresh::Coming;
         }
         if !self.shared.state.may_refresh(now, self.bounds()) {
-            return false;
+            return match self.shared.state.has_failed() {
+                true => Refresh::Later,
+                false => Refresh::Current,
+            };
         }
         missing.ask(kid, now);
         self.wanted.set(true);
-        true
+        Refresh::Coming
+    }
+
+    pub fn retry_after(&self, now: u64) -> u64 {
+        self.shared.state.retry_after(now, self.bounds())
     }
 
     pub fn tick(&mut self, host: &mut dyn KeyHost, now: u64) -> bool {
         let before = (self.shared.state, self.generation);
         // Without shared data nothing is known and nothing is fetched; requests wait and are refused.
         if let Ok(swap) = self.shared.read(host, now) {
-            self.adopt(host);
+            self.adopt(host, now);
             if self
                 .shared
                 .state
@@ -124,7 +130,8 @@ impl Source {
         match fetch.stage {
             Stage::Metadata => self.metadata(host, now, fetch, answer),
             Stage::Keys => {
-                let fetched = answer.keys(self.remote.format, fetch.conditional);
+                let format = self.remote.format;
+                let fetched = answer.keys(format, fetch.conditional, seconds(now));
                 self.finish(host, now, fetch.began, fetched, &answer.body);
             }
         }
@@ -132,12 +139,15 @@ impl Source {
     }
 
     /// Takes over the keys that another VM fetched.
-    fn adopt(&mut self, host: &mut dyn KeyHost) {
+    fn adopt(&mut self, host: &mut dyn KeyHost, now: u64) {
         if self.shared.state.generation == self.generation {
             return;
         }
         let document = self.shared.document(host);
-        let keys = document.as_ref().map(|document| self.parse(&document.body));
+        let format = self.remote.format;
+        let keys = document
+            .as_ref()
+            .map(|document| format.read(&document.body, seconds(now)));
         match (document, keys) {
             (Some(document), Some(Ok(keys))) => {
                 self.generation = document.generation;
@@ -147,13 +157,6 @@ impl Source {
                 log::warn!("keys of issuer {}: shared data is unreadable", self.issuer);
                 self.shared.state.generation = 0;
             }
-        }
-    }
-
-    fn parse(&self, body: &[u8]) -> Result<KeySet, KeySetFlaw> {
-        match self.remote.format {
-            KeyFormat::JwkSet => KeySet::parse(body, Secrets::Refused),
-            KeyFormat::CertificateMap => KeySet::parse_certificates(body),
         }
     }
 
@@ -227,8 +230,12 @@ impl Source {
         }
     }
 
-    /// The entity tag of the keys that this VM holds.
+    /// The entity tag of the keys that this VM holds. Certificates are always read anew, because
+    /// their time may have passed.
     fn held_etag(&self, host: &mut dyn KeyHost) -> Vec<u8> {
+        if self.remote.format == KeyFormat::CertificateMap {
+            return Vec::new();
+        }
         let document = self.shared.document(host);
         document
             .filter(|document| self.generation > 0 && document.generation == self.generation)
@@ -283,6 +290,10 @@ impl Source {
             );
         }
     }
+}
+
+fn seconds(millis: u64) -> UnixTime {
+    UnixTime(millis / 1000)
 }
 
 /// Names of keys that were asked for and are not there, so that the same one does not make the proxy

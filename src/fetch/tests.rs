@@ -297,7 +297,8 @@ fn a_flood_of_unknown_keys_makes_one_fetch_per_interval() {
         for n in 0..200 {
             for vm in &world.vms {
                 let kid = format!("x-{second}-{n}");
-                waited += usize::from(vm.at(world.now).refresh(0, Some(&kid)));
+                let refresh = vm.at(world.now).refresh(0, &kid);
+                waited += usize::from(refresh == Refresh::Coming);
             }
         }
         world.live(1, &good);
@@ -313,7 +314,7 @@ fn one_unknown_key_is_sought_and_then_known_to_be_missing() {
     let mut world = World::direct(2);
     let good = keys(&["a"]);
     world.live(11, &good);
-    let ask = |world: &World, kid| world.vms[1].at(world.now).refresh(0, Some(kid));
+    let ask = |world: &World, kid| world.vms[1].at(world.now).refresh(0, kid) == Refresh::Coming;
     assert!(ask(&world, "x"), "worth a fetch");
     assert_eq!(world.live(1, &good), 1);
     assert!(!ask(&world, "x"), "it is not there");
@@ -328,7 +329,8 @@ fn one_unknown_key_is_sought_and_then_known_to_be_missing() {
 fn a_new_key_is_found_when_a_token_names_it() {
     let mut world = World::direct(3);
     world.live(20, &keys(&["old"]));
-    assert!(world.vms[2].at(world.now).refresh(0, Some("new")));
+    let asked = world.vms[2].at(world.now).refresh(0, "new");
+    assert_eq!(asked, Refresh::Coming);
     assert_eq!(world.live(1, &keys(&["old", "new"])), 1);
     assert!(world.all_have("new") && world.all_have("old"));
 }
@@ -337,11 +339,14 @@ fn a_new_key_is_found_when_a_token_names_it() {
 fn a_seek_that_failed_does_not_call_the_key_missing() {
     let mut world = World::direct(1);
     world.live(20, &keys(&["old"]));
-    let seek = |world: &World| world.vms[0].at(world.now).refresh(0, Some("new"));
-    assert!(seek(&world));
+    let seek = |world: &World| world.vms[0].at(world.now).refresh(0, "new");
+    assert_eq!(seek(&world), Refresh::Coming);
     assert_eq!(world.live(1, &Answer::default()), 1);
+    assert_eq!(seek(&world), Refresh::Later, "nobody can know");
+    let wait = world.vms[0].at(world.now).retry_after(0);
+    assert!((8..=10).contains(&wait), "{wait}");
     world.pass(12);
-    assert!(seek(&world));
+    assert_eq!(seek(&world), Refresh::Coming);
 }
 
 #[test]
@@ -473,5 +478,5 @@ fn policies_without_fetched_keys_ask_for_nothing() {
     let view = store.at(Duration::from_secs(BEGIN));
     assert!(matches!(view.lookup(0), KeyState::Unavailable));
     assert!(matches!(view.lookup(9), KeyState::Unavailable));
-    assert!(!view.refresh(0, Some("a")));
+    assert_eq!(view.refresh(0, "a"), Refresh::Current);
 }

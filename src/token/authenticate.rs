@@ -7,7 +7,8 @@ use super::access::{Accepted, Env};
 use super::algorithm::Algorithm;
 use super::cache::{Known, Parsed};
 use super::claims::{Claims, ClaimsFlaw};
-use super::issuer::{self, Issuer, KeySource, KeyState};
+use super::expectation::Expectation;
+use super::issuer::{self, Issuer, KeySource, KeyState, Refresh};
 use super::jws::{Compact, JwsFlaw};
 use super::keyset::KeySet;
 use super::source::Source;
@@ -72,7 +73,7 @@ pub fn authenticate<'a>(
             continue;
         }
         let result = accept(&read, item, issuer, env);
-        record(&read, issuer, &result, trace);
+        record(&read, item, issuer, &result, env, trace);
         match result {
             Ok(()) => {
                 return Ok(Verified {
@@ -86,8 +87,16 @@ pub fn authenticate<'a>(
         }
     }
     Err(first_stop.unwrap_or_else(|| {
+        let shows_values = trace.shows_values();
         trace.note("token", || {
-            "its iss is none that this route accepts".to_owned()
+            let issuers = accepted.iter().filter_map(|item| issuers.get(item.issuer));
+            let names: Vec<_> = issuers.flat_map(|issuer| issuer.iss.clone()).collect();
+            let held = match iss {
+                Some(iss) if shows_values => format!("; it is {iss:?}"),
+                _ => String::new(),
+            };
+            let names = names.join(", ");
+            format!("its iss has to be one that this route accepts: {names}{held}")
         });
         let detail = "The token's issuer is not accepted here.";
         Refusal::new(Code::IssuerUnknown, detail).into()
@@ -153,71 +162,76 @@ fn accept(read: &Read<'_>, item: &Accepted, issuer: &Issuer, env: &Env<'_>) -> R
     let claims = &read.parsed.claims;
     let audiences = item.audiences.as_ref().unwrap_or(&issuer.audiences);
     let algorithm = issuer.check_claims(&read.parsed.header, claims, audiences, env.now)?;
+    let unavailable = || keys_unavailable(env, &[item.issuer]);
     let (keys, refreshable) = match &issuer.keys {
         KeySource::Inline(keys) => (keys, false),
         KeySource::Remote(_) => match env.keys.lookup(item.issuer) {
             KeyState::Ready(keys) => (keys, true),
             KeyState::Pending => return Err(Stop::AwaitKeys(item.issuer)),
-            KeyState::Unavailable => return Err(keys_unavailable().into()),
+            KeyState::Unavailable => return Err(unavailable().into()),
         },
     };
-    match read.check_signature(item.issuer, algorithm, keys, env) {
-        Ok(()) => Ok(issuer.check_revoked(claims)?),
-        Err(refusal)
-            if refreshable
-                && refusal.code == Code::KeyUnknown
-                && env
-                    .keys
-                    .refresh(item.issuer, read.parsed.header.kid.as_deref()) =>
-        {
-            Err(Stop::AwaitKeys(item.issuer))
+    let Err(refusal) = read.check_signature(item.issuer, algorithm, keys, env) else {
+        return Ok(issuer.check_revoked(claims)?);
+    };
+    match &read.parsed.header.kid {
+        Some(kid) if refreshable && refusal.code == Code::KeyUnknown => {
+            Err(match env.keys.refresh(item.issuer, kid) {
+                Refresh::Coming => Stop::AwaitKeys(item.issuer),
+                Refresh::Current => refusal.into(),
+                Refresh::Later => unavailable().into(),
+            })
         }
-        Err(refusal) => Err(refusal.into()),
+        _ => Err(refusal.into()),
     }
 }
 
-fn record(read: &Read<'_>, issuer: &Issuer, result: &Result<(), Stop>, trace: &mut Trace) {
+fn record(
+    read: &Read<'_>,
+    item: &Accepted,
+    issuer: &Issuer,
+    result: &Result<(), Stop>,
+    env: &Env<'_>,
+    trace: &mut Trace,
+) {
     let shows_values = trace.shows_values();
     trace.note("token", || {
-        let issuer = &issuer.name;
-        match result {
-            Ok(()) => {
-                let header = &read.parsed.header;
-                let key = match &header.kid {
-                    Some(kid) => format!("its key {kid:?}"),
-                    None => "its only fitting key".to_owned(),
-                };
-                let again = if read.known.is_some() {
-                    ", as remembered"
-                } else {
-                    ""
-                };
-                format!(
-                    "issuer {issuer} signed it with {} and {key}{again}",
-                    header.algorithm
-                )
-            }
-            Err(Stop::AwaitKeys(_)) => format!("the keys of issuer {issuer} have to come first"),
-            Err(Stop::Refused(refusal)) => {
-                let kid = match &read.parsed.header.kid {
-                    Some(kid) if shows_values => format!("; its kid is {kid:?}"),
-                    _ => String::new(),
-                };
-                format!("issuer {issuer} refuses it: {}{kid}", refusal.code.as_str())
-            }
-        }
+        let header = &read.parsed.header;
+        let Err(stop) = result else {
+            let key = match &header.kid {
+                Some(kid) => format!("its key {kid:?}"),
+                None => "its only fitting key".to_owned(),
+            };
+            let again = if read.known.is_some() {
+                ", as remembered"
+            } else {
+                ""
+            };
+            let (issuer, algorithm) = (&issuer.name, &header.algorithm);
+            return format!("issuer {issuer} signed it with {algorithm} and {key}{again}");
+        };
+        let expectation = Expectation {
+            header,
+            claims: &read.parsed.claims,
+            issuer,
+            item,
+            env,
+            shows_values,
+        };
+        expectation.tell(stop)
     });
 }
 
-/// The refusal of a request whose issuer's keys cannot be had.
-pub fn keys_unavailable() -> Refusal {
-    /// Seconds after which a client may try again.
-    const RETRY_AFTER: &str = "5";
+/// The refusal of a request for which the keys of these issuers cannot be had. `Retry-After` says
+/// when the last of them is asked again.
+pub fn keys_unavailable(env: &Env<'_>, issuers: &[usize]) -> Refusal {
+    let waits = issuers.iter().map(|issuer| env.keys.retry_after(*issuer));
+    let wait = waits.max().unwrap_or(1);
     let mut refusal = Refusal::new(
         Code::KeysUnavailable,
         "The keys of the token's issuer cannot be had at the moment.",
     );
-    let retry = ("retry-after".to_owned(), RETRY_AFTER.to_owned());
+    let retry = ("retry-after".to_owned(), wait.to_string());
     refusal.headers.push(retry);
     refusal
 }

@@ -120,9 +120,22 @@ pub trait Keys {
     /// What is known of the keys of the issuer at that index of the policy.
     fn lookup(&self, issuer: usize) -> KeyState<'_>;
 
-    /// No key of that issuer has the `kid` that a token names. Whether newer keys are on their
-    /// way, or may be sent for now, so that asking again later can help.
-    fn refresh(&self, issuer: usize, kid: Option<&str>) -> bool;
+    /// No key of that issuer has the `kid` that a token names: what can be done about it.
+    fn refresh(&self, issuer: usize, kid: &str) -> Refresh;
+
+    /// In how many seconds it is worth asking again for keys that cannot be had.
+    fn retry_after(&self, issuer: usize) -> u64;
+}
+
+/// What can be done about a key that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Newer keys are on their way, or sent for now.
+    Coming,
+    /// The keys that are here were fetched so lately that there is no such key.
+    Current,
+    /// The issuer has failed and is not asked again yet, so that nobody knows.
+    Later,
 }
 
 /// No keys but those in the policy.
@@ -134,8 +147,12 @@ impl Keys for InlineOnly {
         KeyState::Unavailable
     }
 
-    fn refresh(&self, _: usize, _: Option<&str>) -> bool {
-        false
+    fn refresh(&self, _: usize, _: &str) -> Refresh {
+        Refresh::Current
+    }
+
+    fn retry_after(&self, _: usize) -> u64 {
+        1
     }
 }
 

@@ -76,6 +76,8 @@ pub enum KeyFlaw {
     NotOnCurve,
     /// The secret is shorter than the hash of the algorithms it could be used with.
     SecretTooShort,
+    /// The certificate is not valid yet, or not any more.
+    CertificateTime,
 }
 
 impl fmt::Display for KeyFlaw {
@@ -100,6 +102,9 @@ impl fmt::Display for KeyFlaw {
             Self::NotOnCurve => f.write_str("its coordinates are not a usable point of the curve"),
             Self::SecretTooShort => {
                 f.write_str("its secret is shorter than the hash of the algorithm")
+            }
+            Self::CertificateTime => {
+                f.write_str("its certificate is not valid yet, or not any more")
             }
         }
     }
@@ -160,14 +165,14 @@ impl PublicKey {
         self.algorithm.is_none_or(|own| own == algorithm) && self.material.fits(algorithm)
     }
 
-    /// Whether the key is a shared secret.
-    pub fn is_secret(&self) -> bool {
-        matches!(self.material, Material::Secret(_))
-    }
-
     /// Whether the signature is, by its length and by the algorithm, one that the key can have made.
     pub fn could_have_made(&self, signature: &[u8], algorithm: Algorithm) -> bool {
         self.fits(algorithm) && signature.len() == self.signature_bytes(algorithm)
+    }
+
+    /// Whether the key is a shared secret.
+    pub fn is_secret(&self) -> bool {
+        matches!(self.material, Material::Secret(_))
     }
 
     /// Whether the key is a secret that a list of words or a loop would find: printable text, or

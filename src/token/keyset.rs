@@ -9,6 +9,7 @@ use super::algorithm::Algorithm;
 use super::json::{self, JsonFlaw};
 use super::key::{KeyFlaw, PublicKey, Secrets};
 use super::x509;
+use crate::time::UnixTime;
 
 /// Largest key set, in bytes of JSON.
 pub const MAX_SET_BYTES: usize = 256 * 1024;
@@ -127,11 +128,12 @@ impl KeySet {
         Ok(read)
     }
 
-    /// Reads an object from `kid` to certificate in PEM, as an issuer serves it.
+    /// Reads an object from `kid` to certificate in PEM, as an issuer serves it. Certificates whose
+    /// time `now` is not are left out.
     ///
     /// # Errors
     /// The reason to refuse it as a whole; single unusable keys are in [`Self::dropped`].
-    pub fn parse_certificates(text: &[u8]) -> Result<Self, KeySetFlaw> {
+    pub fn parse_certificates(text: &[u8], now: UnixTime) -> Result<Self, KeySetFlaw> {
         if text.len() > MAX_SET_BYTES {
             return Err(KeySetFlaw::TooLarge);
         }
@@ -144,7 +146,7 @@ impl KeySet {
             let Value::String(pem) = certificate else {
                 return Err(KeySetFlaw::CertificateMap);
             };
-            match x509::key(kid, pem) {
+            match x509::key(kid, pem, now) {
                 Ok(key) => read.add(key),
                 Err(flaw) => read.dropped.push(Dropped {
                     index,

@@ -17,6 +17,7 @@ mod challenge;
 pub mod claims;
 pub mod crypto;
 mod ec;
+mod expectation;
 pub mod forward;
 pub mod host_crypto;
 pub mod identity;
@@ -36,7 +37,7 @@ pub use access::{Accepted, Access, Env, Granted, Outcome, Requirement, Rules};
 pub use authenticate::keys_unavailable;
 pub use cache::Cache;
 pub use crypto::{Crypto, InWasm};
-pub use issuer::{InlineOnly, Issuer, KeySource, KeyState, Keys};
+pub use issuer::{InlineOnly, Issuer, KeySource, KeyState, Keys, Refresh};
 
 #[cfg(test)]
 mod tests;

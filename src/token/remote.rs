@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use super::key::Secrets;
+use super::keyset::{KeySet, KeySetFlaw};
+use crate::time::UnixTime;
+
 /// A source of keys that an issuer serves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Remote {
@@ -62,6 +66,19 @@ pub enum KeyFormat {
     JwkSet,
     /// An object from `kid` to an X.509 certificate in PEM.
     CertificateMap,
+}
+
+impl KeyFormat {
+    /// Reads keys that an issuer serves in this form, at that time.
+    ///
+    /// # Errors
+    /// The reason to refuse them as a whole.
+    pub fn read(self, text: &[u8], now: UnixTime) -> Result<KeySet, KeySetFlaw> {
+        match self {
+            Self::JwkSet => KeySet::parse(text, Secrets::Refused),
+            Self::CertificateMap => KeySet::parse_certificates(text, now),
+        }
+    }
 }
 
 /// An absolute `http` or `https` URL without user and fragment (RFC 9110 §4.2).

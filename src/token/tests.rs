@@ -25,6 +25,7 @@ use crate::time::UnixTime;
 use crate::trace::Trace;
 
 mod attacks;
+mod attacks_on_keys;
 mod flows;
 mod rfc;
 
@@ -158,7 +159,9 @@ fn refusal(outcome: Outcome) -> crate::reply::Refusal {
     }
 }
 
+/// The code with which a token is refused, while the good one beside it passes.
 fn refused(token: &str) -> Code {
+    assert_granted(&check(&good()));
     refusal(check(token)).code
 }
 
