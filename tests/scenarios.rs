@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
+#[allow(dead_code, reason = "shared with other test binaries")]
 mod support;
 
 use std::path::Path;
@@ -40,8 +41,12 @@ fn natively() {
                 .unwrap_or_else(|e| panic!("{}:\n{e}", path.display())),
         );
         for case in shown_by(&scenario, Engine::Native) {
-            let (outcome, trace) = run_natively(&policy, &document, case);
-            let differences = scenario::differences(case, &outcome);
+            let head = head(&case.request, &document);
+            let (outcome, trace) = run_natively(&policy, &head, case);
+            let mut differences = scenario::differences(case, &outcome);
+            if head.leaks_into(&told(&outcome)) {
+                differences.push("the answer holds a part of the token".into());
+            }
             if !differences.is_empty() {
                 failures.push(format!(
                     "{}\n{trace}",
@@ -60,10 +65,16 @@ async fn in_real_envoy() {
         let document = policy(&scenario);
         let service = Backend::start().unwrap();
         let envoy = start(&service, &document).await;
+        let mut heads = Vec::new();
         for case in shown_by(&scenario, Engine::Envoy) {
             for way in Way::for_body(case.request.body().len()) {
-                let outcome = run_in_envoy(&envoy, &service, &document, case, way).await;
-                let differences = scenario::differences(case, &outcome);
+                let head = head(&case.request, &document);
+                let outcome = run_in_envoy(&envoy, &service, &head, case, way).await;
+                let mut differences = scenario::differences(case, &outcome);
+                if head.leaks_into(&told(&outcome)) {
+                    differences.push("the answer holds a part of the token".into());
+                }
+                heads.push((&case.name, head));
                 if !differences.is_empty() {
                     failures.push(failure(
                         &path,
@@ -74,8 +85,55 @@ async fn in_real_envoy() {
                 }
             }
         }
+        let log = envoy.log().all().join("\n");
+        assert!(log.contains("forecourt"), "{log}");
+        let leaks = heads.iter().filter(|(_, head)| head.leaks_into(&log));
+        failures.extend(leaks.map(|(name, _)| format!("{name}: Envoy's log holds a part of it")));
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// The design's list of attacks is shown as a whole: each natively, beside the token's checks, and in
+/// real Envoy, in several variants and beside a token that is good but for it.
+#[test]
+fn every_numbered_attack_is_shown_natively_and_in_envoy() {
+    let source = |path: &str| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(root.join(path)).unwrap()
+    };
+    let natively = [
+        source("src/token/tests/attacks.rs"),
+        source("src/token/tests/attacks_on_keys.rs"),
+    ];
+    let natively: Vec<usize> = natively.iter().flat_map(|text| shown(text)).collect();
+    let with_an_issuer = shown(&source("tests/remote_keys.rs"));
+    let (_, scenario) = scenario::all()
+        .into_iter()
+        .find(|(path, _)| path.ends_with("attacks.yaml"))
+        .unwrap();
+    for attack in 1..=25 {
+        assert!(natively.contains(&attack), "{attack}");
+        let cases = |start: String| {
+            let cases = shown_by(&scenario, Engine::Envoy);
+            cases.filter(|case| case.name.starts_with(&start)).count()
+        };
+        let hostile = cases(format!("{attack}: "));
+        let good = cases(format!("{attack}, good: "));
+        let in_envoy = hostile > 1 && good > 0 || with_an_issuer.contains(&attack);
+        assert!(in_envoy, "{attack}: {hostile} hostile, {good} good");
+    }
+}
+
+/// The numbers in the names of tests such as `attacks_11_and_12_weak_keys`.
+fn shown(source: &str) -> Vec<usize> {
+    let names = source.lines().filter_map(|line| {
+        let (_, name) = line.split_once("fn attack")?;
+        name.split('(').next()
+    });
+    names
+        .flat_map(|name| name.split('_'))
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 fn policy(scenario: &Scenario) -> Value {
@@ -100,8 +158,31 @@ fn failure(path: &Path, case: &Case, engine: &str, differences: &[String]) -> St
     )
 }
 
-/// The request's own fields, without the pseudo-headers.
-fn fields(request: &Request, document: &Value) -> Vec<(String, String)> {
+/// The head of a case's request.
+struct Head {
+    path: String,
+    /// Without the pseudo-headers.
+    fields: Vec<(String, String)>,
+    /// The tokens among them.
+    tokens: Vec<String>,
+}
+
+impl Head {
+    /// Whether a text holds a part of a token, which is the service's alone to see. Parts that are
+    /// not worth a secret are short, or the text of a test.
+    fn leaks_into(&self, text: &str) -> bool {
+        let parts = self
+            .tokens
+            .iter()
+            .flat_map(|token| token.split('.').skip(1));
+        let mut telling = parts.filter(|part| part.len() > 40);
+        telling.any(|part| text.contains(part))
+    }
+}
+
+fn head(request: &Request, document: &Value) -> Head {
+    let mut tokens = Vec::new();
+    let mut path = request.path.clone();
     let mut fields: Vec<_> = request
         .headers
         .iter()
@@ -111,18 +192,30 @@ fn fields(request: &Request, document: &Value) -> Vec<(String, String)> {
                 .map(move |value| (name.clone(), value))
         })
         .collect();
-    if let Some(token) = &request.token {
-        fields.push(("authorization".into(), keys::bearer(token, document)));
+    for token in request.token.iter().chain(&request.second_token) {
+        let text = keys::compact(token, document);
+        keys::put(&text, &token.place, &mut path, &mut fields);
+        tokens.push(text);
     }
     if !request.headers.contains_key("content-type")
         && (request.json.is_some() || request.body_size.is_some())
     {
         fields.push(("content-type".into(), "application/json".into()));
     }
-    fields
+    Head {
+        path,
+        fields,
+        tokens,
+    }
 }
 
-fn run_natively(policy: &Rc<Policy>, document: &Value, case: &Case) -> (Outcome, String) {
+/// What the client gets, as one text.
+fn told(outcome: &Outcome) -> String {
+    let body = String::from_utf8_lossy(&outcome.body);
+    format!("{:?} {body}", outcome.headers)
+}
+
+fn run_natively(policy: &Rc<Policy>, head: &Head, case: &Case) -> (Outcome, String) {
     let request = &case.request;
     let mut pairs = vec![
         (":method".to_owned(), request.method.clone()),
@@ -130,9 +223,9 @@ fn run_natively(policy: &Rc<Policy>, document: &Value, case: &Case) -> (Outcome,
             ":authority".into(),
             request.host.clone().unwrap_or_else(|| "localhost".into()),
         ),
-        (":path".into(), request.path.clone()),
+        (":path".into(), head.path.clone()),
     ];
-    pairs.extend(fields(request, document));
+    pairs.extend(head.fields.clone());
     let body = request.body();
     let mut exchange = Exchange::new(Rc::clone(policy), Trace::on(true));
     let now = UnixTime::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
@@ -286,7 +379,7 @@ impl Way {
 async fn run_in_envoy(
     envoy: &Envoy,
     service: &Backend,
-    document: &Value,
+    head: &Head,
     case: &Case,
     way: Way,
 ) -> Outcome {
@@ -297,10 +390,10 @@ async fn run_in_envoy(
         reply = reply.header(&name, value);
     }
     service.answer(request.path.split('?').next().unwrap_or_default(), reply);
-    let mut sent = client::Request::new(&request.method, &request.path);
+    let mut sent = client::Request::new(&request.method, &head.path);
     sent.authority.clone_from(&request.host);
-    for (name, value) in fields(request, document) {
-        sent = sent.header(&name, value);
+    for (name, value) in &head.fields {
+        sent = sent.header(name, value);
     }
     let body = request.body();
     sent = match way {
@@ -332,9 +425,13 @@ async fn run_in_envoy(
         status: answer.status,
         headers: text(answer.headers),
         body: answer.body,
-        service: seen.into_iter().next().map(|seen| Service {
-            headers: text(seen.headers),
-            body: seen.body,
+        service: seen.into_iter().next().map(|seen| {
+            let mut headers = text(seen.headers);
+            headers.push((":path".into(), seen.target));
+            Service {
+                headers,
+                body: seen.body,
+            }
         }),
         monitored: None,
     }

@@ -3,14 +3,16 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use forecourt::token::algorithm::Algorithm;
-use forecourt::token::mint::{SigningKey, mint, sign_parts};
+use forecourt::token::mint::{SigningKey, sign_parts};
 use serde_json::{Map, Value, json};
 
-use super::scenario::Token;
+use super::scenario::{Place, Token};
 
 /// The algorithms that test issuers sign with; the `kid` is the algorithm's name.
-const ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
+const ALGORITHMS: [&str; 3] = ["RS256", "ES256", "HS256"];
 
 struct Pair {
     good: SigningKey,
@@ -40,7 +42,11 @@ pub fn put_in(policy: &mut Value) {
     };
     for issuer in issuers.values_mut() {
         if issuer.get("jwks").is_none() {
-            let allowed = issuer["algorithms"].as_array().cloned().unwrap_or_default();
+            let allowed = match (&issuer["algorithms"], issuer["preset"].as_str()) {
+                (Value::Array(named), _) => named.clone(),
+                (_, Some("iap")) => vec![json!("ES256")],
+                (_, preset) => preset.map(|_| json!("RS256")).into_iter().collect(),
+            };
             let keys: Vec<_> = ALGORITHMS
                 .iter()
                 .filter(|name| allowed.contains(&json!(name)))
@@ -53,6 +59,27 @@ pub fn put_in(policy: &mut Value) {
 
 /// The `Authorization` value of a case's token.
 pub fn bearer(token: &Token, policy: &Value) -> String {
+    format!("Bearer {}", compact(token, policy))
+}
+
+/// Puts a token where it belongs among the path and the header fields of a request.
+pub fn put(text: &str, place: &Place, path: &mut String, fields: &mut Vec<(String, String)>) {
+    match place {
+        Place::Header(name) => fields.push((name.clone(), text.to_owned())),
+        Place::Lead(name, lead) => fields.push((name.clone(), format!("{lead}{text}"))),
+        Place::Cookie(name) => match fields.iter_mut().find(|(name, _)| name == "cookie") {
+            Some((_, cookies)) => *cookies += &format!("; {name}={text}"),
+            None => fields.push(("cookie".into(), format!("{name}={text}"))),
+        },
+        Place::Query(name) => {
+            let sign = if path.contains('?') { '&' } else { '?' };
+            *path += &format!("{sign}{name}={text}");
+        }
+    }
+}
+
+/// A case's token.
+pub fn compact(token: &Token, policy: &Value) -> String {
     let issuer = &policy["issuers"][&token.issuer];
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -64,20 +91,15 @@ pub fn bearer(token: &Token, policy: &Value) -> String {
     claims.insert("exp".into(), json!(now + 3600));
     overlay(&mut claims, &token.claims, now);
     let mut header = Map::new();
+    header.insert("alg".into(), json!(token.alg));
+    header.insert("kid".into(), json!(token.alg));
     overlay(&mut header, &token.header, now);
-    let pair = pair(&token.alg);
-    let key = if token.forged {
-        &pair.stranger
-    } else {
-        &pair.good
+    let payload = match &token.payload {
+        None => Value::Object(claims).to_string(),
+        Some(payload) => payload.clone(),
     };
-    let mut text = match &token.payload {
-        None => mint(key, &token.alg, &header, &Value::Object(claims)),
-        Some(payload) => {
-            let header = json!({ "alg": token.alg, "kid": token.alg }).to_string();
-            sign_parts(key, header.as_bytes(), payload.as_bytes())
-        }
-    };
+    let header = Value::Object(header).to_string();
+    let mut text = sign_parts(&key(token), header.as_bytes(), payload.as_bytes());
     if let Some(signature) = &token.signature {
         let (signed, _) = text.rsplit_once('.').expect("three parts");
         text = format!("{signed}.{signature}");
@@ -85,7 +107,20 @@ pub fn bearer(token: &Token, policy: &Value) -> String {
     if let Some((from, to)) = &token.replace {
         text = text.replacen(from, to, 1);
     }
-    format!("Bearer {text}{}", token.suffix)
+    format!("{text}{}", token.suffix)
+}
+
+/// What a case's token is signed with.
+fn key(token: &Token) -> SigningKey {
+    let pair = pair(&token.alg);
+    let secret = match token.secret.as_deref() {
+        None if token.forged => return pair.stranger.clone(),
+        None => return pair.good.clone(),
+        Some("public key") => pair.good.public_jwk(&token.alg).to_string(),
+        Some(secret) => secret.to_owned(),
+    };
+    let jwk = json!({ "kty": "oct", "k": BASE64_URL_SAFE_NO_PAD.encode(secret) });
+    SigningKey::from_jwk(Algorithm::Hs256, &jwk).expect("any secret signs")
 }
 
 fn overlay(members: &mut Map<String, Value>, changes: &Map<String, Value>, now: u64) {

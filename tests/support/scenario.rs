@@ -52,8 +52,10 @@ pub struct Request {
     /// Name to value, or to a list of values.
     #[serde(default)]
     pub headers: Map<String, Value>,
-    /// A token to mint, sent as `Authorization: Bearer`.
+    /// A token to mint.
     pub token: Option<Token>,
+    /// And another one.
+    pub second_token: Option<Token>,
     pub body: Option<String>,
     /// The body as JSON, written without spaces.
     pub json: Option<Value>,
@@ -74,6 +76,13 @@ pub struct Token {
     pub issuer: String,
     #[serde(default = "es256")]
     pub alg: String,
+    /// The secret of an HMAC in place of the issuer's own; `public key` is the issuer's public key
+    /// as JSON.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// Where it is put; `Authorization: Bearer` where nothing is said.
+    #[serde(default, rename = "in")]
+    pub place: Place,
     /// Claims; `null` leaves one out, `+60` and `-60` for times are seconds from now.
     #[serde(default)]
     pub claims: Map<String, Value>,
@@ -95,6 +104,26 @@ pub struct Token {
     /// A text put in front of or behind the compact form.
     #[serde(default)]
     pub suffix: String,
+}
+
+/// Where a request carries a token.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Place {
+    /// A header, nothing before the token.
+    Header(String),
+    /// A header, and what stands before the token.
+    Lead(String, String),
+    /// A cookie; among those of `headers`, if there are any.
+    Cookie(String),
+    /// A query parameter.
+    Query(String),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Lead("authorization".into(), "Bearer ".into())
+    }
 }
 
 fn es256() -> String {
@@ -143,7 +172,7 @@ pub struct Expect {
     pub headers: Map<String, Value>,
     /// `pointer keyword` of each error in a refusal's body, in order.
     pub errors: Option<Vec<String>>,
-    /// Headers that the service gets, in the same form.
+    /// Headers that the service gets, in the same form, `:path` among them.
     #[serde(default)]
     pub service: Map<String, Value>,
 }
