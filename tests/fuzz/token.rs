@@ -3,7 +3,9 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use forecourt::head::{Edit, Headers, RequestHead};
+use forecourt::fetch::answer::Answer;
+use forecourt::fetch::record::{Document, State};
+use forecourt::head::{Edit, Headers, RequestHead, ResponseHead};
 use forecourt::time::UnixTime;
 use forecourt::token::algorithm::Algorithm;
 use forecourt::token::claims::{ClaimPath, Claims};
@@ -11,6 +13,7 @@ use forecourt::token::forward::Forward;
 use forecourt::token::jws::Compact;
 use forecourt::token::key::Secrets;
 use forecourt::token::keyset::KeySet;
+use forecourt::token::remote::{Bounds, KeyFormat, Url};
 use forecourt::token::rule::{ClaimRule, Test};
 use forecourt::token::source::{Found, Source};
 use forecourt::token::{Crypto, InWasm};
@@ -21,6 +24,7 @@ pub type Check = fn(&[u8]);
 /// Every check with the name of its target.
 pub const ALL: &[(&str, Check)] = &[
     ("token_claims", claims),
+    ("token_fetched", fetched),
     ("token_jws", jws),
     ("token_keys", keys),
     ("token_sources", sources),
@@ -107,6 +111,58 @@ pub fn claims(data: &[u8]) {
             assert!(value.iter().all(|byte| *byte >= b' ' && *byte != 0x7f));
         }
     }
+}
+
+/// What an issuer answers, a head and a body with an empty line between, and what stands in shared
+/// data. Keys that come of it are usable, and no address is taken over that the policy does not name.
+pub fn fetched(data: &[u8]) {
+    const NOW: u64 = 1_800_000_000;
+    let end = data.windows(2).position(|pair| pair == b"\n\n");
+    let (head, body) = data.split_at(end.unwrap_or(data.len()));
+    let fields = head.split(|byte| *byte == b'\n').map(|line| {
+        let at = line.iter().rposition(|byte| *byte == b' ').unwrap_or(0);
+        let (name, value) = line.split_at(at);
+        (name.to_vec(), value.get(1..).unwrap_or_default().to_vec())
+    });
+    let answer = Answer {
+        head: ResponseHead {
+            headers: Headers::new(fields.collect()),
+        },
+        body: body.get(2..).unwrap_or_default().to_vec(),
+    };
+    for format in [KeyFormat::JwkSet, KeyFormat::CertificateMap] {
+        for conditional in [false, true] {
+            let Ok(fetched) = answer.keys(format, conditional, UnixTime(NOW)) else {
+                continue;
+            };
+            assert!(fetched.etag.iter().all(u8::is_ascii_graphic));
+            assert!(fetched.keys.is_none_or(|keys| !keys.is_empty()));
+        }
+    }
+    let document = Url::parse("https://idp.example/meta").unwrap();
+    if let Ok(url) = answer.keys_url("https://idp.example", &document, "keys.example") {
+        assert!(url.authority() == "keys.example" && url.is_secure());
+        assert!(url.target().bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+    if let Some(url) = std::str::from_utf8(data).ok().and_then(Url::parse) {
+        assert_eq!(Url::parse(&url.to_string()), Some(url));
+    }
+    if let Some(document) = Document::from_bytes(data) {
+        assert_eq!(document.to_bytes(), data);
+    }
+    let bounds = Bounds {
+        cache_duration: None,
+        max_stale: 60,
+        min_refresh: 10,
+        timeout: 5,
+    };
+    let state = State::from_bytes(data, NOW * 1000, &bounds);
+    assert!((1..=60).contains(&state.retry_after(NOW * 1000, &bounds)));
+    assert!(!state.is_usable((NOW + 2 * 86_400) * 1000, &bounds));
+    let failed = state.failed(NOW * 1000, NOW);
+    assert!(failed.is_due((NOW + 120) * 1000, &bounds, true));
+    let succeeded = state.succeeded(NOW * 1000, true, 600, NOW);
+    assert!(succeeded.is_usable(NOW * 1000, &bounds));
 }
 
 /// The first line is a request target, the second a cookie, the third an `Authorization`. What is
