@@ -17,6 +17,10 @@ use forecourt::cli::policy_file::PolicyFile;
 use forecourt::cli::reference;
 use forecourt::cli::schema::policy_schema;
 use forecourt::cli::yaml::Document;
+use forecourt::config;
+use forecourt::token::KeySource;
+use forecourt::token::remote::Start;
+use forecourt::token::source::Source;
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -200,6 +204,52 @@ fn the_readme_says_what_the_code_says() {
 )]
 fn bless() -> bool {
     std::env::var("FORECOURT_BLESS").is_ok()
+}
+
+/// The README's table of presets names what each of them stands for.
+#[test]
+fn the_readme_knows_what_the_presets_know() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let service = "/projects/1/locations/europe-west1/services/orders";
+    let policy = serde_json::json!({
+        "version": "forecourt/v1",
+        "issuers": {
+            "google-id-token": { "preset": "google-id-token", "audience": "a" },
+            "identity-platform": { "preset": "identity-platform", "project": "PROJECT" },
+            "firebase-session": { "preset": "firebase-session", "project": "PROJECT" },
+            "iap": { "preset": "iap", "audience": service },
+            "oidc": { "preset": "oidc", "issuer": "https://ISSUER", "audience": "a" },
+        },
+        "routes": [],
+    });
+    for issuer in config::from_value(policy).unwrap().issuers {
+        let begin = format!("| `{}` | ", issuer.name);
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with(&begin))
+            .unwrap();
+        let KeySource::Remote(keys) = &issuer.keys else {
+            panic!("{}", issuer.name)
+        };
+        let mut said: Vec<String> = issuer.iss.clone();
+        match &keys.start {
+            Start::Keys(keys) => said.push(keys.url.to_string()),
+            Start::Discovery { .. } => {
+                said = vec!["`ISSUER/.well-known/openid-configuration`".into()]
+            }
+        }
+        said.extend(issuer.algorithms.iter().map(ToString::to_string));
+        said.extend(issuer.sources.iter().map(|source| match source {
+            Source::Header { name, .. } if name == "authorization" => {
+                "`Authorization: Bearer`".into()
+            }
+            Source::Header { name, .. } => format!("`{name}`"),
+            other => other.to_string().replace("cookie ", "cookie `"),
+        }));
+        for words in said {
+            assert!(row.contains(&words), "{words}: {row}");
+        }
+    }
 }
 
 /// Every fenced `yaml` block of the README that is a policy compiles, once its keys are there.
