@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use forecourt::cli::client::{self, Protocol};
-use forecourt::cli::envoy::Envoy;
+use forecourt::cli::envoy::{Envoy, Options};
 use forecourt::cli::serve::{Reply, Service as Backend};
 use forecourt::config;
 use forecourt::exchange::{AnswerStep, Exchange, Step};
@@ -27,7 +27,7 @@ use forecourt::token::identity::StandIn;
 use forecourt::token::{Env, InWasm, InlineOnly};
 use forecourt::trace::Trace;
 use serde_json::{Map, Value};
-use support::envoy::start;
+use support::envoy::{bootstrap, start_with};
 use support::keys;
 use support::scenario::{self, Case, Engine, Outcome, Request, Scenario, Service, values};
 
@@ -64,7 +64,11 @@ async fn in_real_envoy() {
     for (path, scenario) in scenario::all() {
         let document = policy(&scenario);
         let service = Backend::start().unwrap();
-        let envoy = start(&service, &document).await;
+        let options = Options {
+            log_level: "info".into(),
+            ..Options::default()
+        };
+        let envoy = start_with(&bootstrap(&service, &document), &options).await;
         let mut heads = Vec::new();
         for case in shown_by(&scenario, Engine::Envoy) {
             for way in Way::for_body(case.request.body().len()) {
@@ -86,7 +90,7 @@ async fn in_real_envoy() {
             }
         }
         let log = envoy.log().all().join("\n");
-        assert!(log.contains("forecourt"), "{log}");
+        assert!(log.contains("refused "), "{log}");
         let leaks = heads.iter().filter(|(_, head)| head.leaks_into(&log));
         failures.extend(leaks.map(|(name, _)| format!("{name}: Envoy's log holds a part of it")));
     }

@@ -1,6 +1,7 @@
 //! `forecourt explain`: what the filter would decide, and why, from the exchange itself.
 
 mod key_files;
+mod mask;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use self::key_files::{KeyFile, KeyFiles};
+use self::mask::Mask;
 use super::policy_file::PolicyFile;
 use super::{Format, clock};
 use crate::exchange::{AnswerStep, Exchange, Step};
@@ -60,7 +62,7 @@ pub struct Args {
     /// The time to decide at, RFC 3339; now if it is not given
     #[arg(long, value_name = "RFC3339", value_parser = instant)]
     now: Option<UnixTime>,
-    /// Show the values of the token's claims
+    /// Show the token and the values of its claims
     #[arg(long)]
     show_values: bool,
     /// How to print
@@ -85,7 +87,8 @@ pub struct Explanation {
     pub monitored: Vec<&'static str>,
     /// How it came about.
     pub trace: Vec<trace::Step>,
-    /// What the service would see, names to lists of values; empty for a reply.
+    /// What the service would see, names to lists of values; empty for a reply. Tokens and claims are
+    /// masked unless asked for.
     pub request_headers: Map<String, Value>,
     /// The reply, as a client would get it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,6 +165,10 @@ impl Args {
             cache: None,
         };
         let head = self.head(body.len());
+        let mask = match self.show_values {
+            true => Mask::default(),
+            false => Mask::of(&policy, &head),
+        };
         let mut headers = head.headers.clone();
         let step = exchange.request(head, body.is_empty(), &env);
         let step = match step {
@@ -179,7 +186,7 @@ impl Args {
         let response = answered.then(|| self.respond(&mut exchange, answer, now));
         let mut explanation = Explanation {
             response,
-            ..Explanation::new(&exchange, &step, &headers)
+            ..Explanation::new(&exchange, &step, &mask.apply(&headers))
         };
         let remarks = keys.remarks(&policy).into_iter();
         let remarks = remarks.map(|note| trace::Step { part: "keys", note });
