@@ -2,6 +2,8 @@
 //!
 //! It puts together what each job compiled for itself; `config` is the only module that makes one.
 
+use std::collections::BTreeSet;
+
 use crate::head::RequestHead;
 use crate::hints;
 use crate::route::Router;
@@ -57,7 +59,8 @@ impl Policy {
             Role::Request => self.identities.clear(),
             Role::Response => {}
         }
-        self.identity_headers.push(hints::mark::MARK.to_owned());
+        let between = [hints::mark::MARK, hints::own_key::AUTHORIZATION];
+        self.identity_headers.extend(between.map(str::to_owned));
         for rule in self.routes.iter_mut().map(|route| &mut route.hints) {
             if rule.profile == hints::Profile::Generic {
                 rule.profile = hints::Profile::EnvoyCache;
@@ -71,9 +74,16 @@ impl Policy {
 
     /// Whether some issuer's tokens are looked for in that header.
     pub fn reads_header(&self, header: &str) -> bool {
-        let reads =
-            |source: &Source| matches!(source, Source::Header { name, .. } if name == header);
+        let reads = |source: &Source| source.header() == Some(header);
         self.credential_sources.iter().any(reads)
+    }
+
+    /// The request fields by which a service could tell its caller from others, in order.
+    pub fn caller_fields(&self) -> BTreeSet<&str> {
+        let common = ["authorization", "cookie", "proxy-authorization"];
+        let sources = self.credential_sources.iter().filter_map(Source::header);
+        let set = self.identity_headers.iter().map(String::as_str);
+        common.into_iter().chain(sources).chain(set).collect()
     }
 
     /// Whether a request carries anything by which a service could tell its caller from others.

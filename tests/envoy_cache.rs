@@ -12,7 +12,9 @@
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 mod support;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use forecourt::cli::client::{Answer, Request, send};
 use forecourt::cli::envoy::{Cache, Envoy, Options};
@@ -73,6 +75,23 @@ fn policy() -> Value {
             }
         }
     }
+    for place in PLACES {
+        for token in ["keep", "strip"] {
+            routes.push(json!({
+                "match": { "path": format!("/own-{place}-{token}") },
+                "access": {
+                    "anyOf": [place],
+                    "forward": { "token": token, "claims": { "sub": "x-user-id" } },
+                },
+                "cache": { "ttl": "5m", "edge": "perUser" },
+            }));
+        }
+    }
+    routes.push(json!({
+        "match": { "path": "/own-optional" },
+        "access": { "anyOf": ["cookie"], "optional": true, "forward": { "token": "strip" } },
+        "cache": { "ttl": "5m", "edge": "perUser" },
+    }));
     let mut policy = json!({
         "version": "forecourt/v1",
         "unmatched": "allow",
@@ -88,22 +107,60 @@ fn policy() -> Value {
     policy
 }
 
+/// The listener whose module knows nothing of the cache behind it.
+const CARELESS: &str = "careless";
+
+/// Takes from that listener what makes a cache safe: the role of its module, and the hints among its
+/// cluster's filters.
+fn without_roles(configuration: &mut Value, policy: &Value) {
+    let resources = &mut configuration["static_resources"];
+    let chain = &mut resources["listeners"][1]["filter_chains"][0];
+    let filters = &mut chain["filters"][0]["typed_config"]["http_filters"];
+    let held = filters[0]
+        .pointer_mut("/typed_config/config/configuration/value")
+        .unwrap();
+    *held = policy.to_string().into();
+    let options = resources["clusters"][1]["typed_extension_protocol_options"]
+        .as_object_mut()
+        .unwrap();
+    for options in options.values_mut() {
+        let behind = options.as_object_mut().unwrap().remove("http_filters");
+        assert!(behind.is_some());
+    }
+}
+
 struct World {
     policy: Value,
     service: Service,
     envoy: Envoy,
+    _keys: Service,
 }
 
 impl World {
-    async fn start(cache: Cache) -> Self {
-        let (policy, service) = (policy(), Service::start().unwrap());
+    /// The keys of one issuer are fetched, those of the others are in the policy.
+    async fn start(cache: Cache, workers: u32) -> Self {
+        let (mut policy, service) = (policy(), Service::start().unwrap());
+        let keys = Service::start().unwrap();
+        let remote = json!({ "uri": format!("{}/keys", keys.url()), "cluster": "keys" });
+        let held = &mut policy["issuers"]["iap"]["jwks"];
+        keys.answer("/keys", Reply::json(200, &held["inline"]));
+        *held = remote;
         let mut bootstrap = envoy::bootstrap(&service, &policy);
         bootstrap.cache = Some(cache);
-        let envoy = envoy::start_with(&bootstrap, &Options::default()).await;
+        let other = bootstrap.clone();
+        bootstrap.beside.insert(CARELESS.to_owned(), other);
+        let mut configuration = bootstrap.to_value();
+        without_roles(&mut configuration, &policy);
+        let options = Options {
+            workers: Some(workers),
+            ..Options::default()
+        };
+        let envoy = envoy::start_configured(&configuration, &options).await;
         Self {
             policy,
             service,
             envoy,
+            _keys: keys,
         }
     }
 
@@ -138,6 +195,23 @@ impl World {
         .await
     }
 
+    /// The same to another listener.
+    async fn send_to(
+        &self,
+        listener: SocketAddr,
+        request: &Request,
+        body: &str,
+    ) -> (Answer, Vec<Seen>) {
+        self.service.forget();
+        let path = request.target.split('?').next().unwrap();
+        let reply = Reply::status(200)
+            .header("cache-control", "public, max-age=600")
+            .body(body);
+        self.service.answer(path, reply);
+        let answer = send(listener, request).await.unwrap();
+        (answer, self.service.seen())
+    }
+
     async fn send_while(&self, request: &Request, reply: Reply) -> (Answer, Vec<Seen>) {
         self.service.forget();
         let path = request.target.split('?').next().unwrap();
@@ -146,6 +220,7 @@ impl World {
         let seen = self.service.seen();
         for seen in &seen {
             assert_eq!(seen.header("x-forecourt-asked"), None, "{request:?}");
+            assert_eq!(seen.header("x-forecourt-authorization"), None);
             let authorization = seen.header("authorization").unwrap_or_default();
             assert!(!authorization.contains("Forecourt"), "{request:?}");
         }
@@ -262,7 +337,134 @@ impl World {
         }
     }
 
-    async fn cookies_and_parts_are_not_kept(&self) {
+    /// Routes with `edge: perUser`: each user's answers are kept, for that user alone.
+    async fn each_user_has_answers_of_their_own(&self) {
+        for place in PLACES {
+            for token in ["keep", "strip"] {
+                self.kept_apart(place, token).await;
+            }
+        }
+    }
+
+    async fn kept_apart(&self, place: &str, token: &str) {
+        let path = format!("/own-{place}-{token}?q=1");
+        let (route, _) = path.split_once('?').unwrap();
+        let ask = |user: &str| {
+            let mut request = self.ask(route, place, user);
+            let separator = if request.target.contains('?') {
+                '&'
+            } else {
+                '?'
+            };
+            request.target.push_str(&format!("{separator}q=1"));
+            request
+        };
+        let mut keys = Vec::new();
+        for (user, reached) in [("alice", 1), ("bob", 1), ("alice", 0), ("bob", 0)] {
+            let request = ask(user);
+            // The service means its answer for one caller, and says so.
+            let reply = Reply::status(200)
+                .header("cache-control", "private, max-age=600, s-maxage=900")
+                .body(user);
+            let (answer, seen) = self.send_while(&request, reply).await;
+            assert_eq!(answer.text(), user, "{path}");
+            assert_eq!(seen.len(), reached, "{path} for {user}");
+            assert_eq!(
+                answer.header("cache-control"),
+                Some("private, max-age=600"),
+                "{path}"
+            );
+            for seen in seen {
+                let kept = place == "query" && token == "keep";
+                let asked = if kept { &request.target } else { &path };
+                assert_eq!(&seen.target, asked);
+                assert_eq!(seen.header("x-user-id"), Some(user));
+                assert_eq!(
+                    seen.header("authorization").is_some(),
+                    place == "bearer" && token == "keep"
+                );
+                assert_eq!(seen.header("x-forecourt-authorization"), None);
+                keys.push(seen.target);
+            }
+        }
+        assert_eq!(keys.len(), 2);
+        let (answer, seen) = self.send(&Request::new("GET", &path), "nobody").await;
+        assert_eq!((answer.status, seen.len()), (401, 0), "{path}");
+    }
+
+    /// Whoever knows a user's key, and writes it into a path, gets nothing for it.
+    async fn a_key_in_a_path_opens_nothing(&self) {
+        let path = "/own-optional";
+        let alice = self.ask(path, "cookie", "alice");
+        for body in ["alice's", "kept"] {
+            let (answer, _) = self.send(&alice, body).await;
+            assert_eq!(answer.text(), "alice's");
+        }
+        let forged = self.under_its_key(&alice);
+        assert!(forged.contains("forecourt-key="), "{forged}");
+        for body in ["one", "two"] {
+            let request = Request::new("GET", &forged);
+            let request = request.header("x-forecourt-authorization", "Basic Zm9yZ2Vk");
+            let (answer, seen) = self.send(&request, body).await;
+            assert_eq!((answer.text().as_str(), seen.len()), (body, 1));
+            assert_eq!(seen[0].target, forged);
+            assert_eq!(seen[0].header("authorization"), None);
+        }
+        // Another user's own key goes behind it.
+        for body in ["bob's", "kept"] {
+            let mut request = self.ask(path, "cookie", "bob");
+            request.target.clone_from(&forged);
+            let (answer, _) = self.send(&request, body).await;
+            assert_eq!(answer.text(), "bob's");
+        }
+    }
+
+    /// The path under which the cache sees a request, as the instance before it writes it.
+    fn under_its_key(&self, request: &Request) -> String {
+        let mut policy = self.policy.clone();
+        policy["role"] = json!("request");
+        let policy = Rc::new(config::from_value(policy).unwrap());
+        let pseudo = [(":method", &request.method), (":path", &request.target)];
+        let pseudo = pseudo.map(|(name, value)| (name.into(), value.as_bytes().to_vec()));
+        let named = request.headers.iter();
+        let named = named.map(|(name, value)| (name.as_bytes().to_vec(), value.clone()));
+        let headers = Headers::new(pseudo.into_iter().chain(named).collect());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let env = Env {
+            now: UnixTime::from(now),
+            keys: &InlineOnly,
+            identities: &NoIdentities,
+            crypto: &InWasm,
+            cache: None,
+        };
+        let mut exchange = Exchange::new(policy, Trace::off());
+        let step = exchange.request(RequestHead { headers }, true, &env);
+        let Step::Forward(edits) = step else {
+            panic!("{step:?}");
+        };
+        let last = edits.iter().rev().find_map(|edit| match edit {
+            Edit::Set(name, value) if name == ":path" => Some(value.clone()),
+            _ => None,
+        });
+        String::from_utf8(last.unwrap()).unwrap()
+    }
+
+    /// A cookie is not kept even so, and what may not be kept at all is not.
+    async fn what_is_nobodys_to_keep_is_not_kept_for_one_user(&self) {
+        for (path, field) in [
+            ("/own-iap-strip?cookie", ("set-cookie", "a=b")),
+            ("/own-iap-strip?no-store", ("cache-control", "no-store")),
+        ] {
+            for body in ["one", "two"] {
+                let request = self.ask(path, "iap", "alice");
+                let reply = Reply::status(200).header(field.0, field.1).body(body);
+                let (answer, seen) = self.send_while(&request, reply).await;
+                assert_eq!((answer.text().as_str(), seen.len()), (body, 1), "{path}");
+            }
+        }
+    }
+
+    async fn cookies_parts_and_variants_are_not_kept(&self) {
         for index in ["0", "1"] {
             let reply = Reply::status(200)
                 .header("cache-control", "public, max-age=600")
@@ -278,6 +480,14 @@ impl World {
                 .header("content-range", "bytes 0-0/2")
                 .body(index);
             let (answer, seen) = self.send_while(&Request::new("GET", "/part"), part).await;
+            assert_eq!((answer.text().as_str(), seen.len()), (index, 1));
+
+            let varying = Reply::status(200)
+                .header("cache-control", "public, max-age=600")
+                .header("vary", "accept-language")
+                .body(index);
+            let request = Request::new("GET", "/unruled?varies").header("accept-language", index);
+            let (answer, seen) = self.send_while(&request, varying).await;
             assert_eq!((answer.text().as_str(), seen.len()), (index, 1));
         }
     }
@@ -304,25 +514,48 @@ impl World {
         assert_eq!((validated.status, seen.len()), (304, 0));
     }
 
+    /// The control: behind the same checks, and with the token stripped as the routes say, but without
+    /// the two roles and the hints behind the cache, Envoy's cache does give one user's answer to
+    /// another. So the tests above can fail.
+    async fn without_the_arrangement_users_do_get_what_others_got(&self) {
+        let careless = self.envoy.listener_named(CARELESS).await.unwrap();
+        for place in PLACES {
+            let path = format!("/{place}-strip-false");
+            for (user, reached) in [("alice", 1), ("bob", 0)] {
+                let request = self.ask(&path, place, user);
+                let (answer, seen) = self.send_to(careless, &request, user).await;
+                assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+                assert_eq!(answer.text(), "alice", "{path} for {user}");
+                assert_eq!(seen.len(), reached, "{path} for {user}");
+            }
+        }
+    }
+
     async fn everything(&self) {
         self.public_answers_are_kept().await;
         self.no_user_gets_what_another_got().await;
         self.credentials_pass_a_kept_answer_by().await;
         self.a_client_cannot_speak_for_the_module().await;
         self.a_shared_route_is_for_whoever_may_call().await;
-        self.cookies_and_parts_are_not_kept().await;
+        self.each_user_has_answers_of_their_own().await;
+        self.a_key_in_a_path_opens_nothing().await;
+        self.what_is_nobodys_to_keep_is_not_kept_for_one_user()
+            .await;
+        self.without_the_arrangement_users_do_get_what_others_got()
+            .await;
+        self.cookies_parts_and_variants_are_not_kept().await;
         self.hits_are_told_from_misses_and_validated().await;
     }
 }
 
 #[tokio::test]
 async fn around_the_simple_cache() {
-    World::start(Cache::Simple).await.everything().await;
+    World::start(Cache::Simple, 2).await.everything().await;
 }
 
 #[tokio::test]
 async fn around_the_second_cache() {
-    World::start(Cache::V2).await.everything().await;
+    World::start(Cache::V2, 1).await.everything().await;
 }
 
 /// What the instance behind the cache makes of a `public` answer to a request with these fields.

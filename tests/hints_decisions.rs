@@ -41,6 +41,10 @@ struct Situation {
     method: &'static str,
     status: &'static str,
     fields: &'static [(&'static str, &'static str)],
+    /// The route says `shared: true`.
+    shared: bool,
+    /// The route says `stripSetCookie: true`.
+    strips: bool,
     /// Whether a shared cache must never keep the answer, and whether `force` changes that.
     unsharable: Option<EvenForced>,
 }
@@ -58,6 +62,8 @@ const PLAIN: Situation = Situation {
     method: "GET",
     status: "200",
     fields: &[],
+    shared: false,
+    strips: false,
     unsharable: None,
 };
 
@@ -184,6 +190,120 @@ const SITUATIONS: &[Situation] = &[
         unsharable: Some(EvenForced::Yes),
         ..PLAIN
     },
+    Situation {
+        name: "HEAD, verified",
+        method: "HEAD",
+        verified: true,
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "304, verified",
+        status: "304",
+        verified: true,
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "407, max-age",
+        status: "407",
+        fields: &[("cache-control", "max-age=600")],
+        ..PLAIN
+    },
+    Situation {
+        name: "verified, no-store",
+        verified: true,
+        fields: &[("cache-control", "no-store")],
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "verified, Expires",
+        verified: true,
+        fields: &[
+            ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("expires", "Thu, 01 Jan 1970 00:10:00 GMT"),
+        ],
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "verified, Pragma",
+        verified: true,
+        fields: &[("pragma", "no-cache")],
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "credentials, Surrogate-Control",
+        credentials: true,
+        fields: &[
+            ("surrogate-control", "max-age=900"),
+            ("x-accel-expires", "900"),
+        ],
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "shared, verified",
+        verified: true,
+        shared: true,
+        ..PLAIN
+    },
+    Situation {
+        name: "shared, verified, private",
+        verified: true,
+        shared: true,
+        fields: &[("cache-control", "private, max-age=600")],
+        unsharable: Some(EvenForced::No),
+        ..PLAIN
+    },
+    Situation {
+        name: "shared, verified, 403",
+        verified: true,
+        shared: true,
+        status: "403",
+        fields: &[("cache-control", "public, max-age=600")],
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "shared, verified, 404",
+        verified: true,
+        shared: true,
+        status: "404",
+        fields: &[("cache-control", "public, max-age=600")],
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "shared, verified, cookie",
+        verified: true,
+        shared: true,
+        fields: &[("set-cookie", "a=b")],
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
+    Situation {
+        name: "stripped cookie",
+        strips: true,
+        fields: &[
+            ("set-cookie", "a=b"),
+            ("cache-control", "public, max-age=600"),
+        ],
+        ..PLAIN
+    },
+    Situation {
+        name: "stripped cookie, verified",
+        verified: true,
+        strips: true,
+        fields: &[
+            ("set-cookie", "a=b"),
+            ("cache-control", "public, max-age=600"),
+        ],
+        unsharable: Some(EvenForced::Yes),
+        ..PLAIN
+    },
 ];
 
 #[test]
@@ -192,7 +312,12 @@ fn the_table_of_decisions() {
     for situation in SITUATIONS {
         for mode in MODES {
             let found = PROFILES.map(|profile| {
-                let answer = situation.after(&rule(profile, mode.1, mode.2));
+                let rule = Rule {
+                    shared: situation.shared,
+                    strip_set_cookie: situation.strips,
+                    ..rule(profile, mode.1, mode.2)
+                };
+                let answer = situation.after(&rule);
                 situation.check(mode.0, profile, &answer);
                 model::field(&answer, "cache-control")
             });
@@ -262,13 +387,66 @@ impl Situation {
         if guarded {
             assert!(!model::may_be_shared(answer), "{place}");
         }
+        if answer.headers.has("set-cookie") {
+            assert!(!model::may_be_shared(answer), "{place}");
+        }
         let was_no_store = self.fields.contains(&("cache-control", "no-store"));
         if was_no_store && mode != "force" {
             assert!(!model::may_be_kept(answer), "{place}");
         }
-        let personal = matches!(self.status, "401" | "403" | "503");
-        if personal || self.method == "POST" || self.status == "404" {
-            assert_eq!(model::seconds(answer, "max-age"), None, "{place}");
+        let covered = matches!(self.status, "200" | "206" | "304") && self.method != "POST";
+        if !covered {
+            let held = self
+                .fields
+                .iter()
+                .any(|(_, value)| value.contains("max-age"));
+            let wanted = held.then_some(600);
+            assert_eq!(model::seconds(answer, "max-age"), wanted, "{place}");
+        }
+    }
+}
+
+/// Each row of the docs' safety rules, by how it begins, with the situations above that show it.
+const SHOWN: [(&str, &[&str]); 10] = [
+    (
+        "to a verified request",
+        &["verified, silent", "verified, public", "shared, verified"],
+    ),
+    (
+        "to a request with `Authorization`",
+        &["credentials, s-maxage"],
+    ),
+    ("with `Set-Cookie`", &["cookie, public", "stripped cookie"]),
+    (
+        "`private`, `no-store` or `no-cache`",
+        &["origin private", "origin no-store", "origin no-cache"],
+    ),
+    (
+        "private for one of these reasons",
+        &["verified, public", "credentials, Surrogate-Control"],
+    ),
+    ("401, 403, 407", &["401", "403, verified", "407, max-age"]),
+    ("404, 5xx", &["404", "503", "shared, verified, 404"]),
+    // Replies are made by another part, which has tests of its own.
+    ("a refusal of Forecourt's own", &[]),
+    ("to another method", &["POST", "POST, verified"]),
+    ("206", &["206"]),
+];
+
+#[test]
+fn every_safety_rule_of_the_docs_is_in_the_table() {
+    let docs = include_str!("../src/hints/safety.md");
+    let rows: Vec<_> = docs
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "))
+        .skip(1)
+        .collect();
+    assert_eq!(rows.len(), SHOWN.len());
+    for (row, (begins, situations)) in rows.iter().zip(SHOWN) {
+        assert!(row.starts_with(begins), "{row}");
+        for name in situations {
+            let there = SITUATIONS.iter().any(|situation| situation.name == *name);
+            assert!(there, "no situation is called {name}");
         }
     }
 }
@@ -277,7 +455,9 @@ impl Situation {
 fn the_table_is_not_empty_handed() {
     let shared = SITUATIONS
         .iter()
-        .filter(|situation| situation.unsharable.is_none())
+        .filter(|situation| {
+            situation.unsharable.is_none() && !situation.shared && !situation.strips
+        })
         .map(|situation| situation.after(&rule(Profile::Generic, Mode::Override, false)))
         .filter(|answer| model::says(answer, "public"))
         .count();

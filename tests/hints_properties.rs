@@ -16,7 +16,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use proptest::test_runner::RngSeed;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngSeed, TestRunner};
 
 /// Sun, 06 Nov 1994 08:49:37 GMT
 const NOW: UnixTime = UnixTime(784_111_777);
@@ -64,6 +65,25 @@ proptest! {
     }
 
     #[test]
+    fn a_key_of_the_callers_own_opens_nothing_to_others(
+        rule in rules(), asked in requests(), answer in answers()
+    ) {
+        prop_assume!(!rule.shared);
+        let edge = Asked { verified: true, own_key: true, ..asked.clone() };
+        let kept = decided(&rule, &edge, &answer);
+        prop_assert!(!kept.headers.has("set-cookie") || !model::may_be_shared(&kept), "{kept:?}");
+        let forced = rule.wish(&edge, &answer).is_some_and(|wish| wish.force);
+        let limited = |answer, word| model::says(answer, "no-store") || model::says(answer, word);
+        for word in ["no-store", "no-cache"] {
+            prop_assert!(forced || !model::says(&answer, word) || limited(&kept, word), "{kept:?}");
+        }
+        // What leaves the instance before the cache is as private as without the cache.
+        let plain = Asked { verified: true, own_key: false, ..asked };
+        let told = decided(&rule, &plain, &kept);
+        prop_assert!(!model::may_be_shared(&told), "{told:?}");
+    }
+
+    #[test]
     fn no_cookie_reaches_a_shared_cache(rule in rules(), asked in requests(), answer in answers()) {
         let after = decided(&rule, &asked, &answer);
         if after.headers.has("set-cookie") {
@@ -107,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cap_holds(rule in rules(), asked in requests(), answer in answers()) {
+    fn a_cap_holds(rule in capping(), asked in requests(), answer in answers()) {
         let Some(wish) = rule.wish(&asked, &answer).cloned() else { return Ok(()) };
         prop_assume!(wish.mode == Mode::Cap && asked.is_retrieval());
         prop_assume!(!matches!(answer.status(), Some(401 | 403 | 407)));
@@ -142,6 +162,90 @@ proptest! {
             prop_assert!(!model::may_be_shared(&after), "{after:?}");
         }
     }
+}
+
+/// A property that never meets what it is about holds of anything. So of as many cases as each of
+/// the above has, these counts must meet it.
+#[test]
+fn the_cases_meet_what_the_properties_are_about() {
+    let mut runner = TestRunner::new(config());
+    let cases = (rules(), requests(), answers());
+    let mut met = std::collections::BTreeMap::<&str, usize>::new();
+    for _ in 0..config().cases {
+        let (rule, asked, answer) = cases.new_tree(&mut runner).unwrap().current();
+        for what in about(&rule, &asked, &answer) {
+            *met.entry(what).or_default() += 1;
+        }
+        let rule = capping().new_tree(&mut runner).unwrap().current();
+        let after = decided(&rule, &asked, &answer);
+        let seconds = |answer| model::seconds(answer, "max-age");
+        let capped = seconds(&after).is_some() && seconds(&after) < seconds(&answer);
+        *met.entry("lifetime capped").or_default() += usize::from(capped);
+    }
+    for (what, least) in [
+        ("changed", 500),
+        ("doubtful", 50),
+        ("credentials, sharable before", 200),
+        ("cookie, sharable before", 30),
+        ("cookie stripped", 5),
+        ("forbidden, not forced", 200),
+        ("forbidden, forced", 10),
+        ("lifetime kept", 100),
+        ("lifetime capped", 50),
+        ("vary merged", 50),
+        ("own key, kept at the edge", 20),
+    ] {
+        let found = met.get(what).copied().unwrap_or(0);
+        assert!(found >= least, "{what}: {found} of {met:?}");
+    }
+}
+
+/// Which of the properties the case is about.
+fn about(rule: &Rule, asked: &Asked, answer: &ResponseHead) -> Vec<&'static str> {
+    let after = decided(rule, asked, answer);
+    let reading = directives::read(answer.headers.all("cache-control"));
+    let wish = rule.wish(asked, answer);
+    let forced = wish.is_some_and(|wish| wish.force);
+    let (before, now) = (
+        model::seconds(answer, "max-age"),
+        model::seconds(&after, "max-age"),
+    );
+    let own_key = || {
+        let edge = Asked {
+            verified: true,
+            own_key: true,
+            ..asked.clone()
+        };
+        let kept = decided(rule, &edge, answer);
+        !rule.shared && model::may_be_shared(&kept) && model::seconds(&kept, "max-age").is_some()
+    };
+    let cookie = answer.headers.has("set-cookie");
+    let sharable = model::may_be_shared(answer);
+    [
+        ("changed", after != *answer),
+        ("doubtful", reading.doubtful),
+        (
+            "credentials, sharable before",
+            asked.has_credentials() && !rule.shared && sharable,
+        ),
+        ("cookie, sharable before", cookie && sharable),
+        (
+            "cookie stripped",
+            cookie && !after.headers.has("set-cookie"),
+        ),
+        ("forbidden, not forced", !sharable && !forced),
+        ("forbidden, forced", !sharable && forced),
+        ("lifetime kept", before.is_some() && before == now),
+        (
+            "vary merged",
+            answer.headers.has("vary")
+                && model::field(&after, "vary") != model::field(answer, "vary"),
+        ),
+        ("own key, kept at the edge", own_key()),
+    ]
+    .into_iter()
+    .filter_map(|(what, holds)| holds.then_some(what))
+    .collect()
 }
 
 /// The fields that the hints read or write; `cache-status` apart, of which an unreadable one grows.
@@ -298,6 +402,21 @@ fn rules() -> impl Strategy<Value = Rule> {
             ..Rule::default()
         },
     )
+}
+
+/// Rules that cap whatever they cover.
+fn capping() -> impl Strategy<Value = Rule> {
+    let ttl = select(&[0, 30, 60, 300][..]);
+    (rules(), ttl).prop_map(|(mut rule, ttl)| {
+        let cases = rule.cases.iter_mut().map(|case| &mut case.wish);
+        for wish in cases.chain([&mut rule.base]) {
+            wish.mode = Mode::Cap;
+            wish.ttl = Some(ttl);
+            wish.immutable = false;
+            wish.force = false;
+        }
+        rule
+    })
 }
 
 fn cases() -> impl Strategy<Value = Case> {

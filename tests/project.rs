@@ -137,7 +137,11 @@ fn dependencies_point_one_way() {
 fn the_printed_schema_accepts_what_the_module_accepts_and_knows_the_same_keys() {
     let schema = policy_schema();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let mut policies = vec![document(&root().join("envoy/demo-policy.yaml"))];
+    let own = ["envoy/demo-policy.yaml", "envoy/demo-cache-policy.yaml"];
+    let mut policies: Vec<_> = own
+        .iter()
+        .map(|path| document(&root().join(path)))
+        .collect();
     for path in files(&root().join("tests/scenarios"), "yaml") {
         policies.push(document(&path)["policy"].clone());
     }
@@ -179,6 +183,8 @@ fn the_readme_says_what_the_code_says() {
     for (name, made) in [
         ("policy", reference::policy_reference()),
         ("codes", reference::code_reference()),
+        ("safety", reference::SAFETY.to_owned()),
+        ("profiles", reference::PROFILES.to_owned()),
     ] {
         let begin = format!("<!-- made: {name} -->\n");
         let (before, rest) = readme

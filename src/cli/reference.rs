@@ -7,6 +7,12 @@ use serde_json::{Map, Value};
 use super::schema::policy_schema;
 use crate::reply::Code;
 
+/// The rules of the caching hints that no route weakens by accident.
+pub const SAFETY: &str = include_str!("../hints/safety.md");
+
+/// What the hints write for each cache in front.
+pub const PROFILES: &str = include_str!("../hints/profiles.md");
+
 /// Every key of a policy, one table for each kind of object, in the order in which they are reached.
 pub fn policy_reference() -> String {
     let schema = policy_schema();

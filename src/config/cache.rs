@@ -4,7 +4,7 @@ mod advice;
 mod raw;
 
 pub use raw::{
-    RawCache, RawCase, RawMode, RawNoVarySearch, RawProfile, RawSearchParams, RawStatuses,
+    RawCache, RawCase, RawEdge, RawMode, RawNoVarySearch, RawProfile, RawSearchParams, RawStatuses,
     RawStrength, RawTags, RawValidation,
 };
 
@@ -30,6 +30,10 @@ const MOST_HELD_BYTES: u64 = 4_194_304;
 pub struct Around<'a> {
     /// The route is `access: public`.
     pub public: bool,
+    /// The service is told who asks, by the token or by claims of it.
+    pub told: bool,
+    /// Not everybody with a good token may call.
+    pub choosy: bool,
     /// The names in its path template.
     pub parameters: &'a [String],
 }
@@ -45,11 +49,13 @@ impl RawCache {
     ) -> Rule {
         let base = self.wish().compile(at, problems);
         self.refuse_contradictions(at, problems);
+        self.refuse_idle_edge(at, around, problems);
         let mut cases = compile_cases(&self.when, &at.key("when"), problems);
         cases.extend(self.status_cases(&base, &at.key("statusTtl"), problems));
         let rule = Rule {
             shared: self.shared,
             profile: self.profile.into(),
+            edge: self.edge.into(),
             base,
             cases,
             vary: vary(&self.vary, &at.key("vary"), problems),
@@ -83,6 +89,34 @@ impl RawCache {
         }
         if self.profile == RawProfile::Browser {
             self.refuse_beside_browser(at, problems);
+        }
+    }
+
+    fn refuse_idle_edge(&self, at: &Place, around: Around<'_>, problems: &mut Problems) {
+        if self.edge == RawEdge::Bypass {
+            return;
+        }
+        for (there, why) in [
+            (around.public, "a public route knows no caller"),
+            (
+                self.shared,
+                "`shared: true` keeps one answer for all of them",
+            ),
+            (
+                self.private,
+                "`private: true` keeps answers out of every cache but the client's",
+            ),
+            (
+                self.no_store,
+                "`noStore: true` keeps answers out of every cache",
+            ),
+        ] {
+            if there {
+                let message = format!(
+                    "`perUser` keeps answers for each caller, but {why}; drop one of the two"
+                );
+                problems.add(&at.key("edge"), message);
+            }
         }
     }
 

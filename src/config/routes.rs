@@ -104,6 +104,8 @@ impl Compiler<'_> {
         let at_request = at.key("request");
         let around = Around {
             public: access.is_public(),
+            told: access.tells_the_service(),
+            choosy: access.is_choosy(),
             parameters: &parameters,
         };
         let hints = match raw.cache.as_ref().and_then(|raw| raw.get(self.problems)) {

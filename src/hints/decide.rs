@@ -55,6 +55,9 @@ impl Rule {
             hints.share();
         }
         self.part_with_cookies(&mut hints, trace);
+        if asked.own_key && wish.is_some_and(|wish| wish.keep == Keep::Any) {
+            hints.open_to_own_cache();
+        }
         if wish.is_some() {
             self.suit_the_cache_in_front(&mut hints);
         }
@@ -320,6 +323,15 @@ impl<'a> Hints<'a> {
     fn share(&mut self) {
         if self.is_for_shared_caches() {
             self.said.public = true;
+        }
+    }
+
+    /// The next cache keeps the answer under its caller's own key, as a private cache would; behind
+    /// it the answer is made private again.
+    fn open_to_own_cache(&mut self) {
+        let set_cookie = self.answer.headers.has("set-cookie");
+        if !set_cookie && !about_the_asker(self.answer) {
+            self.said.private = Scope::Absent;
         }
     }
 

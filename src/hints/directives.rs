@@ -125,8 +125,9 @@ impl Reading {
             b"no-transform" => held.no_transform = true,
             // A permission with an argument that it cannot have is none.
             b"public" if value.is_none() => held.public = true,
-            b"immutable" if value.is_none() => held.immutable = true,
-            b"public" | b"immutable" => doubtful = true,
+            b"public" => doubtful = true,
+            // Arguments of it have no meaning and are ignored (RFC 8246 §2).
+            b"immutable" => held.immutable = true,
             _ => doubtful = !held.extend(name, value),
         }
         self.doubtful |= doubtful;
@@ -405,12 +406,17 @@ mod tests {
             ("foo bar no-cache", "no-cache"),
             ("max-age = 60", "max-age=0"),
             ("public=yes, max-age=60", "max-age=60"),
-            ("immutable=1", ""),
             ("xprivate y", ""),
         ] {
             assert_eq!(print(text), meant, "{text}");
             assert!(reading(text).doubtful, "{text}");
         }
+    }
+
+    #[test]
+    fn arguments_of_immutable_are_ignored() {
+        assert_eq!(print("immutable=1, max-age=5"), "max-age=5, immutable");
+        assert!(!reading("immutable=1, immutable").doubtful);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::field;
 use crate::head::{Edit, RequestHead};
 
 /// The edit that names the codings of `offered`, in that order, which the client accepts (RFC 9110
-/// §12.5.3), or `identity`. A client that says nothing, or refuses the plain form, is left alone.
+/// §12.5.3), or `identity`, which one that says nothing takes too. A client that refuses the plain
+/// form is left alone.
 pub fn normalise(head: &RequestHead, offered: &[String]) -> Option<Edit> {
     let accepted = Accepted::read(head);
     if accepted.refuses_plain() {

@@ -27,20 +27,23 @@ pub struct Mark {
     pub verified: bool,
     /// It carried credentials.
     pub credentials: bool,
-    /// Its answer is nobody else's.
+    /// Its answer is nobody else's, and the cache passes it by.
     pub personal: bool,
+    /// Its answer is nobody else's, and the cache keeps it under the caller's own key.
+    pub own_key: bool,
     /// The values of the path template's names.
     pub parameters: Vec<(String, Vec<u8>)>,
 }
 
 impl Mark {
-    /// The mark of a request under a rule.
+    /// The mark of a request under a rule, without a key of the caller's own.
     pub fn of(asked: &Asked, rule: &Rule, route: Option<(usize, String)>) -> Self {
         Self {
             route,
             verified: asked.verified,
             credentials: asked.credentials,
             personal: asked.has_credentials() && !rule.shared,
+            own_key: false,
             parameters: if rule.tags.is_empty() {
                 Vec::new()
             } else {
@@ -55,6 +58,7 @@ impl Mark {
             (self.verified, 'v'),
             (self.credentials, 'c'),
             (self.personal, 'p'),
+            (self.own_key, 'k'),
         ];
         let mut text: String = flags
             .iter()
@@ -79,6 +83,7 @@ impl Mark {
                 'v' => mark.verified = true,
                 'c' => mark.credentials = true,
                 'p' => mark.personal = true,
+                'k' => mark.own_key = true,
                 _ => return None,
             }
         }
@@ -116,6 +121,7 @@ mod tests {
             verified: true,
             credentials: true,
             personal: true,
+            own_key: true,
             parameters: vec![("id".into(), b"\xff;=\r\n".to_vec()), ("".into(), vec![])],
         };
         let plain = Mark {
@@ -134,6 +140,7 @@ mod tests {
         for text in [
             &b"x"[..],
             b"pv",
+            b"kv",
             b"vv",
             b"v;1",
             b"v;a;b",

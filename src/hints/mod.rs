@@ -7,15 +7,7 @@
 //!
 //! # Safety rules
 //!
-//! They hold on every route, with or without a rule of its own:
-//!
-//! | answer | becomes | why |
-//! |---|---|---|
-//! | to a verified request, or one with credentials | `private`, unless the route is `shared` and its rule covers the answer | RFC 9111 §3.5 protects only `Authorization`, and `public`, `s-maxage` and `must-revalidate` lift even that; a token in a cookie or another field has no protection, and an answer without any lifetime may be stored by guess (§4.2.2) |
-//! | with `Set-Cookie` | `private`, or without the cookie where the route strips it | the field does not keep a cache from storing (§7.3) |
-//! | `private`, `no-store` or `no-cache` at the origin | never less, unless the route forces it | §5.2.2.4, §5.2.2.5, §5.2.2.7 |
-//! | 401, 403, 407 | never given a lifetime | they are about the asker (RFC 9110 §15.5.2, §15.5.4, §15.5.8) |
-//! | 206 behind Envoy's cache | `no-store` | that cache answers whole requests with a stored part; RFC 9111 §3.3 forbids it |
+#![doc = include_str!("safety.md")]
 //!
 //! A private answer also loses the fields through which an origin speaks to shared caches alone
 //! ([`targeted`]), since those outrank Cache-Control there.
@@ -26,6 +18,7 @@ pub mod encoding;
 pub mod field;
 pub mod mark;
 pub mod origin;
+pub mod own_key;
 pub mod rule;
 pub mod status;
 pub mod structured;
@@ -35,7 +28,7 @@ pub mod validate;
 pub mod vary;
 
 pub use mark::Mark;
-pub use rule::{Case, Keep, MediaRange, Mode, Profile, Rule, Statuses, Wish};
+pub use rule::{Case, Edge, Keep, MediaRange, Mode, Profile, Rule, Statuses, Wish};
 pub use tags::{Tags, Template};
 pub use validate::{Conditions, Strength, Validation};
 
@@ -57,6 +50,11 @@ pub struct Asked {
     pub conditions: Conditions,
     /// Whether a cache between here and the service answered, where that is known.
     pub from_cache: Option<bool>,
+    /// The cache between here and the service was made to pass the request by.
+    pub bypasses_cache: bool,
+    /// The cache between here and the client keeps the answer under the caller's own key; told only
+    /// to the instance behind that cache.
+    pub own_key: bool,
 }
 
 impl Asked {

@@ -10,6 +10,8 @@ pub struct Rule {
     pub shared: bool,
     /// The cache in front.
     pub profile: Profile,
+    /// What a cache of Envoy does with answers to verified requests.
+    pub edge: Edge,
     /// What the route wants of answers that it expects: GET or HEAD, answered with one of
     /// [`EXPECTED`].
     pub base: Wish,
@@ -99,6 +101,17 @@ pub enum Profile {
     CloudCdn,
     /// Envoy's cache filters.
     EnvoyCache,
+}
+
+/// What a cache of Envoy, between the instance with the checks and the one with the hints, does
+/// with answers to verified requests that are not shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Edge {
+    /// It passes them by.
+    #[default]
+    Bypass,
+    /// It keeps them under a key of the caller's own.
+    PerUser,
 }
 
 /// A wish for answers of one kind.

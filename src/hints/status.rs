@@ -63,7 +63,10 @@ fn member(
             }
         }
         Some(false) => {
-            add(key_ref("fwd"), BareItem::Token(token("miss")?));
+            add(
+                key_ref("fwd"),
+                BareItem::Token(token(why_forwarded(asked))?),
+            );
             if let Some(status) = answer.status() {
                 add(key_ref("fwd-status"), BareItem::Integer(status.into()));
             }
@@ -75,6 +78,17 @@ fn member(
         BareItem::Token(token(reach(origin, said))?),
     );
     Some(item)
+}
+
+/// RFC 9211 §2.2: the most specific reason that is known here.
+fn why_forwarded(asked: &Asked) -> &'static str {
+    if asked.bypasses_cache {
+        "bypass"
+    } else if asked.is_retrieval() {
+        "miss"
+    } else {
+        "method"
+    }
 }
 
 /// Who may keep the answer, in one word.
@@ -113,6 +127,15 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn after(from_cache: Option<bool>, fields: &[(&str, &str)]) -> Vec<String> {
+        let asked = Asked {
+            from_cache,
+            method: b"GET".to_vec(),
+            ..Asked::default()
+        };
+        after_asking(&asked, fields)
+    }
+
+    fn after_asking(asked: &Asked, fields: &[(&str, &str)]) -> Vec<String> {
         let fields = fields
             .iter()
             .chain(&[(":status", "200")])
@@ -120,15 +143,11 @@ mod tests {
         let mut answer = ResponseHead {
             headers: Headers::new(fields.collect()),
         };
-        let asked = Asked {
-            from_cache,
-            ..Asked::default()
-        };
         let make = |answer: &ResponseHead| {
             let origin = Origin::read(answer, UnixTime(0));
             edit(
                 "forecourt",
-                &asked,
+                asked,
                 answer,
                 &origin,
                 &origin.reading.directives,
@@ -167,6 +186,28 @@ mod tests {
             after(Some(true), &long),
             ["forecourt;hit;ttl=2147483647;detail=shared"]
         );
+    }
+
+    #[test]
+    fn why_a_request_went_on() {
+        for (method, bypasses_cache, why) in [
+            ("GET", false, "miss"),
+            ("HEAD", false, "miss"),
+            ("POST", false, "method"),
+            ("GET", true, "bypass"),
+            ("POST", true, "bypass"),
+        ] {
+            let asked = Asked {
+                method: method.into(),
+                from_cache: Some(false),
+                bypasses_cache,
+                ..Asked::default()
+            };
+            assert_eq!(
+                after_asking(&asked, &[]),
+                [format!("forecourt;fwd={why};fwd-status=200;detail=unsaid")]
+            );
+        }
     }
 
     #[test]

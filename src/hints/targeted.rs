@@ -1,6 +1,10 @@
 //! Fields through which an origin speaks to shared caches past Cache-Control: the targeted fields
 //! of RFC 9213 (`CDN-Cache-Control` and whatever else ends in `-Cache-Control`), the older
 //! `Surrogate-Control`, and two vendors' own.
+//!
+//! The end of a name is a convention and makes no field a targeted one (RFC 9213 §2.4). It is gone
+//! by all the same, since what is found here is only ever cut short or taken away: to miss a field
+//! that some cache obeys would be the worse mistake.
 
 use sfv::{BareItem, FieldType, Integer, Item, ListEntry};
 

@@ -4,7 +4,7 @@ use super::authenticate::{Candidate, Stop, Verified, authenticate};
 use super::cache::Cache;
 use super::challenge::{self, Wanted};
 use super::crypto::Crypto;
-use super::forward::{Forward, NotPlain, plain};
+use super::forward::{Forward, NotPlain, TokenHandling, plain};
 use super::identity::Identities;
 use super::issuer::{Issuer, Keys};
 use super::rule::ClaimRule;
@@ -131,6 +131,21 @@ impl Access {
     /// Whether everybody may call.
     pub fn is_public(&self) -> bool {
         self.rules.is_none()
+    }
+
+    /// Whether the service learns who is calling, from the token or from what is written of it.
+    pub fn tells_the_service(&self) -> bool {
+        let rules = self.rules.as_ref();
+        rules.is_some_and(|rules| {
+            let kept = rules.forward.token != Some(TokenHandling::Strip);
+            kept || rules.forward.headers().next().is_some()
+        })
+    }
+
+    /// Whether some callers with a good token are refused for what it says.
+    pub fn is_choosy(&self) -> bool {
+        let rules = self.rules.as_ref();
+        rules.is_some_and(|rules| !rules.claims.is_empty() || rules.max_age.is_some())
     }
 
     /// The headers, in lower case, that this writes for the service. Nothing that a client sends

@@ -89,6 +89,14 @@ impl Source {
         }
     }
 
+    /// The header that it is, if it is one.
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Header { name, .. } => Some(name),
+            Self::Cookie(_) | Self::Query(_) => None,
+        }
+    }
+
     /// The edit that takes the token out, everything else in its place left as it is.
     pub fn strip(&self, head: &RequestHead) -> Edit {
         match self {

@@ -3,8 +3,8 @@
 
 use forecourt::head::{Edit, Headers, RequestHead, ResponseHead};
 use forecourt::hints::{
-    Asked, Conditions, Mode, Profile, Rule, Tags, Template, Validation, Wish, directives, encoding,
-    field, structured, targeted, vary,
+    Asked, Conditions, Mark, MediaRange, Mode, Profile, Rule, Tags, Template, Validation, Wish,
+    directives, encoding, field, origin::Origin, own_key, status, structured, targeted, vary,
 };
 use forecourt::time::UnixTime;
 use forecourt::trace::Trace;
@@ -17,9 +17,14 @@ pub type Check = fn(&[u8]);
 pub const ALL: &[(&str, Check)] = &[
     ("hints_accept_encoding", accept_encoding),
     ("hints_cache_control", cache_control),
+    ("hints_cache_status", cache_status),
     ("hints_conditions", conditions),
     ("hints_decide", decide),
     ("hints_http_date", http_date),
+    ("hints_mark", mark_of_a_request),
+    ("hints_media_range", media_range),
+    ("hints_origin", origin_fields),
+    ("hints_own_key", own_key_of_a_path),
     ("hints_structured", structured_fields),
     ("hints_tags", tags),
     ("hints_targeted", targeted_fields),
@@ -105,6 +110,107 @@ pub fn vary_field(data: &[u8]) {
     let after = field::tokens(answer.headers.all("vary"));
     let lost = |after: Vec<String>| before.iter().any(|name| !after.contains(name));
     assert!(!after.is_some_and(lost), "{answer:?}");
+}
+
+/// What earlier hops said stays, as it was or written anew; our own member is the last, and one.
+pub fn cache_status(data: &[u8]) {
+    let mut answer = response(Vec::new());
+    for line in lines(data) {
+        let value = line.to_vec();
+        answer
+            .headers
+            .apply(&[Edit::Add("cache-status".to_owned(), value)]);
+    }
+    let asked = Asked {
+        method: b"GET".to_vec(),
+        from_cache: Some(true),
+        ..Asked::default()
+    };
+    let origin = Origin::read(&answer, UnixTime(0));
+    let make = |answer: &ResponseHead| {
+        status::edit("edge", &asked, answer, &origin, &origin.reading.directives)
+    };
+    let held = structured::list(answer.headers.all("cache-status"));
+    let Some(edit) = make(&answer) else { return };
+    answer.headers.apply(&[edit]);
+    let Some(held) = held else {
+        let last = answer.headers.all("cache-status").last();
+        assert_eq!(last, Some(&b"edge;hit;detail=unsaid"[..]));
+        return;
+    };
+    assert_eq!(make(&answer), None, "{answer:?}");
+    let now = structured::list(answer.headers.all("cache-status")).unwrap_or_default();
+    assert!(
+        (held.len()..=held.len() + 1).contains(&now.len()),
+        "{answer:?}"
+    );
+    let kept = now.len().saturating_sub(1);
+    assert_eq!(now.get(..kept), held.get(..kept), "{answer:?}");
+}
+
+/// Lifetimes and ages are bounded, whatever the fields say.
+pub fn origin_fields(data: &[u8]) {
+    for name in ["age", "expires", "date", "pragma"] {
+        let mut head = vec![(
+            b"expires".to_vec(),
+            b"Sun, 06 Nov 1994 08:59:37 GMT".to_vec(),
+        )];
+        head.retain(|(held, _)| held != name.as_bytes());
+        head.extend(lines(data).map(|line| (name.as_bytes().to_vec(), line.to_vec())));
+        let origin = Origin::read(&response(head), UnixTime(784_111_777));
+        let most = directives::MAX_SECONDS;
+        assert!(
+            origin.age <= most && origin.lifetime() <= Some(most),
+            "{origin:?}"
+        );
+    }
+}
+
+/// What is in `type/subtype` is in `type/*` and `*/*`.
+pub fn media_range(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Some(range) = MediaRange::parse(text) else {
+        return;
+    };
+    if let Some((kind, subtype)) = text.split_once('/')
+        && !subtype.contains('*')
+    {
+        let wider = MediaRange::parse(&format!("{kind}/*"));
+        let all = MediaRange::parse("*/*");
+        for range in [Some(range), wider, all] {
+            assert!(range.is_some_and(|range| range.contains(data)), "{text}");
+        }
+    }
+}
+
+/// A mark that reads is written as it came.
+pub fn mark_of_a_request(data: &[u8]) {
+    if let Some(mark) = Mark::parse(data) {
+        assert_eq!(mark.print().as_bytes(), data);
+    }
+}
+
+/// Whatever the path, a key that is put on comes off, and is seen while it is there.
+pub fn own_key_of_a_path(data: &[u8]) {
+    let head = RequestHead {
+        headers: Headers::new(vec![
+            (b":path".to_vec(), data.to_vec()),
+            (b"authorization".to_vec(), data.to_vec()),
+        ]),
+    };
+    let _ = own_key::unlock(&head);
+    let key = own_key::of("issuer", "subject", [], &head.headers);
+    let mut locked = head.clone();
+    locked.headers.apply(&own_key::lock(&head, &key));
+    assert!(own_key::is_claimed(&locked) && !locked.headers.has("authorization"));
+    let Some(undone) = own_key::unlock(&locked) else {
+        unreachable!("it was locked");
+    };
+    locked.headers.apply(&undone);
+    assert_eq!(locked.target(), head.target());
+    assert_eq!(locked.headers.single("authorization"), Ok(Some(data)));
 }
 
 /// One of few values comes out, or what went in.

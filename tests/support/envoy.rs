@@ -50,9 +50,14 @@ pub fn module_with_hooks() -> PathBuf {
 
 /// Starts Envoy with a configuration.
 pub async fn start_with(bootstrap: &Bootstrap, options: &Options) -> Envoy {
+    start_configured(&bootstrap.to_value(), options).await
+}
+
+/// Starts Envoy with a configuration that was changed by hand.
+pub async fn start_configured(configuration: &Value, options: &Options) -> Envoy {
     let mut progress = |note: &str| eprintln!("{note}");
     let binary = find(None, &mut progress).unwrap_or_else(|error| panic!("{error}"));
-    Envoy::start_with(&binary, &bootstrap.to_value(), options)
+    Envoy::start_with(&binary, configuration, options)
         .await
         .unwrap_or_else(|error| panic!("{error}"))
 }

@@ -34,7 +34,7 @@ pub struct Bootstrap {
     pub admin: SocketAddr,
     /// The filter; without one, requests pass as they are.
     pub filter: Option<Filter>,
-    /// Envoy's own cache behind the filter; none is used without a filter.
+    /// Envoy's own cache behind the filter; without one it goes by what the service says alone.
     pub cache: Option<Cache>,
     /// The service behind.
     pub upstream: Upstream,
@@ -44,6 +44,9 @@ pub struct Bootstrap {
     pub largest_body: u64,
     /// Servers of issuers' keys, by the cluster names that the policy gives them.
     pub key_servers: BTreeMap<String, Upstream>,
+    /// More listeners by name, to compare ways of doing it in one Envoy: of each of these its
+    /// listener, and its service as a cluster of that name.
+    pub beside: BTreeMap<String, Self>,
 }
 
 impl Bootstrap {
@@ -59,6 +62,7 @@ impl Bootstrap {
             trusted_ca: None,
             largest_body: 0,
             key_servers: BTreeMap::new(),
+            beside: BTreeMap::new(),
         }
     }
 
@@ -91,40 +95,56 @@ impl Bootstrap {
                 },
             }]},
             "static_resources": {
-                "listeners": [self.listener()],
+                "listeners": self.listeners(),
                 "clusters": self.clusters(),
             },
         })
     }
 
+    fn listeners(&self) -> Vec<Value> {
+        let beside = self.beside.iter();
+        std::iter::once(self.listener(LISTENER, UPSTREAM))
+            .chain(beside.map(|(name, other)| other.listener(name, name)))
+            .collect()
+    }
+
     fn clusters(&self) -> Vec<Value> {
         let roots = self.trusted_ca.as_deref();
-        let service = self.upstream.cluster(UPSTREAM, self.buffer_limit(), roots);
-        let service = match (&self.filter, self.cache) {
-            (Some(filter), Some(_)) => cache::behind(filter, service),
-            _ => service,
-        };
+        let beside = self.beside.iter();
+        let beside = beside.map(|(name, other)| other.service(name));
         let servers = self.key_servers.iter();
         let keys = servers
             // Keys may come from the service itself.
             .filter(|(name, _)| *name != UPSTREAM)
             .map(|(name, server)| server.cluster(name, SMALLEST_BUFFER, roots));
-        std::iter::once(service).chain(keys).collect()
+        std::iter::once(self.service(UPSTREAM))
+            .chain(beside)
+            .chain(keys)
+            .collect()
     }
 
-    fn listener(&self) -> Value {
+    fn service(&self, name: &str) -> Value {
+        let roots = self.trusted_ca.as_deref();
+        let service = self.upstream.cluster(name, self.buffer_limit(), roots);
+        match (&self.filter, self.cache) {
+            (Some(filter), Some(_)) => cache::behind(filter, service),
+            _ => service,
+        }
+    }
+
+    fn listener(&self, name: &str, cluster: &str) -> Value {
         json!({
-            "name": LISTENER,
+            "name": name,
             "address": socket_address(self.listen),
             "per_connection_buffer_limit_bytes": self.buffer_limit(),
             "filter_chains": [{ "filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": self.connection_manager(),
+                "typed_config": self.connection_manager(cluster),
             }]}],
         })
     }
 
-    fn connection_manager(&self) -> Value {
+    fn connection_manager(&self, cluster: &str) -> Value {
         let router = json!({
             "name": "envoy.filters.http.router",
             "typed_config": {
@@ -134,7 +154,8 @@ impl Bootstrap {
             },
         });
         let mut filters = match (&self.filter, self.cache) {
-            (None, _) => Vec::new(),
+            (None, None) => Vec::new(),
+            (None, Some(cache)) => vec![cache.to_value()],
             (Some(filter), None) => vec![filter.to_value()],
             (Some(filter), Some(cache)) => cache::before(filter, cache),
         };
@@ -167,15 +188,15 @@ impl Bootstrap {
             "route_config": { "name": "forecourt", "virtual_hosts": [{
                 "name": "all",
                 "domains": ["*"],
-                "routes": [{ "match": { "prefix": "/" }, "route": self.route() }],
+                "routes": [{ "match": { "prefix": "/" }, "route": self.route(cluster) }],
             }]},
             "http_filters": filters,
         })
     }
 
-    fn route(&self) -> Value {
+    fn route(&self, cluster: &str) -> Value {
         let route = json!({
-            "cluster": UPSTREAM,
+            "cluster": cluster,
             // What Cloud Run allows a request by default.
             "timeout": "300s",
             // Only a request that never reached the service may be sent again.
@@ -297,13 +318,6 @@ mod tests {
     fn the_module_is_before_the_cache_and_behind_it() {
         let mut bootstrap = bootstrap();
         bootstrap.cache = Some(Cache::V2);
-        assert_eq!(
-            manager(&bootstrap)["http_filters"]
-                .as_array()
-                .unwrap()
-                .len(),
-            1
-        );
         bootstrap.filter = Some(Filter {
             module: "forecourt.wasm".into(),
             policy: "{}".to_owned(),
@@ -333,6 +347,31 @@ mod tests {
             let policy: Value = serde_json::from_str(policy.as_str().unwrap()).unwrap();
             assert_eq!(policy["role"], role);
         }
+    }
+
+    #[test]
+    fn another_listener_has_its_own_way_to_its_service() {
+        let mut bootstrap = bootstrap();
+        let mut other = bootstrap.clone();
+        other.cache = Some(Cache::Simple);
+        bootstrap.beside.insert("other".to_owned(), other);
+        let value = bootstrap.to_value();
+        let names = |list: &Value| -> Vec<String> {
+            let list = list.as_array().unwrap().iter();
+            list.map(|one| one["name"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let resources = &value["static_resources"];
+        assert_eq!(names(&resources["listeners"]), ["forecourt", "other"]);
+        assert_eq!(names(&resources["clusters"]), ["upstream", "other"]);
+        let chain = &resources["listeners"][1]["filter_chains"][0];
+        let manager = &chain["filters"][0]["typed_config"];
+        let cached = ["envoy.filters.http.cache", "envoy.filters.http.router"];
+        assert_eq!(names(&manager["http_filters"]), cached);
+        let routes = &manager["route_config"]["virtual_hosts"][0]["routes"];
+        assert_eq!(routes[0]["route"]["cluster"], "other");
+        let assigned = &resources["clusters"][1]["load_assignment"];
+        assert_eq!(assigned["cluster_name"], "other");
     }
 
     #[test]

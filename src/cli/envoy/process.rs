@@ -159,6 +159,11 @@ impl Envoy {
         self.listener
     }
 
+    /// Where clients connect to the listener of that name.
+    pub async fn listener_named(&self, name: &str) -> Option<SocketAddr> {
+        address_of(&listeners(self.admin).await?, |held| held == name)
+    }
+
     /// The port clients connect to.
     pub fn listener_port(&self) -> u16 {
         self.listener.port()
@@ -331,20 +336,33 @@ async fn serving(admin_file: &Path) -> Option<(SocketAddr, SocketAddr)> {
     if ready.status != 200 {
         return None;
     }
-    let listeners = client::get(admin, "/listeners?format=json")
-        .await
-        .ok()?
-        .json()?;
-    let statuses = listeners.get("listener_statuses")?.as_array()?;
-    let ours = statuses
+    let listeners = listeners(admin).await?;
+    let ours = address_of(&listeners, |name| name == LISTENER);
+    Some((admin, ours.or_else(|| address_of(&listeners, |_| true))?))
+}
+
+/// What the admin interface says of the listeners.
+async fn listeners(admin: SocketAddr) -> Option<Vec<Value>> {
+    let answer = client::get(admin, "/listeners?format=json").await.ok()?;
+    let statuses = answer.json()?;
+    Some(statuses.get("listener_statuses")?.as_array()?.clone())
+}
+
+/// The address of the first listener whose name is wanted.
+fn address_of(listeners: &[Value], wanted: impl Fn(&str) -> bool) -> Option<SocketAddr> {
+    let named = |status: &&Value| {
+        status
+            .get("name")
+            .and_then(Value::as_str)
+            .is_some_and(&wanted)
+    };
+    let socket = listeners
         .iter()
-        .find(|status| status.get("name").is_some_and(|name| name == LISTENER));
-    let socket = ours
-        .or(statuses.first())?
+        .find(named)?
         .pointer("/local_address/socket_address")?;
     let ip = socket.get("address")?.as_str()?.parse().ok()?;
     let port = u16::try_from(socket.get("port_value")?.as_u64()?).ok()?;
-    Some((admin, SocketAddr::new(ip, port)))
+    Some(SocketAddr::new(ip, port))
 }
 
 /// What went wrong, out of the log of an Envoy that ended before it was ready.

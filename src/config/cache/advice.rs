@@ -3,7 +3,7 @@
 
 use super::{Around, RawCache};
 use crate::config::problem::{Place, Warnings};
-use crate::hints::{Keep, Mode, Profile, Rule, Statuses, Wish, decide::CLOUD_CDN_STALE};
+use crate::hints::{Edge, Keep, Mode, Profile, Rule, Statuses, Wish, decide::CLOUD_CDN_STALE};
 
 /// The request fields by which Cloud CDN tells answers apart; it keeps no answer that varies by
 /// another.
@@ -32,6 +32,7 @@ const ENVOY_CACHE_STATUSES: [u16; 13] = [
 pub fn give(raw: &RawCache, rule: &Rule, at: &Place, around: Around<'_>, warnings: &mut Warnings) {
     sharing(rule, at, around, warnings);
     stripping(rule, at, warnings);
+    keeping_apart(rule, at, warnings);
     opening(raw, rule, at, warnings);
     for (place, wish) in wishes(raw, rule, at) {
         forcing(wish, &place, warnings);
@@ -51,18 +52,39 @@ fn wishes<'a>(raw: &RawCache, rule: &'a Rule, at: &Place) -> Vec<(Place, &'a Wis
         .collect()
 }
 
+/// `shared` is a word of its own, so by itself nothing is said of it; only where what stands beside
+/// it does not fit an answer that is the same for all.
 fn sharing(rule: &Rule, at: &Place, around: Around<'_>, warnings: &mut Warnings) {
     if !rule.shared {
         return;
     }
-    let message = if around.public {
-        "answers to requests that carry credentials may be shared too; on a public route this is \
-         right only if the service never looks at them"
-    } else {
-        "a shared cache in front gives one caller's answer to every other, without a token check; \
-         right only if the answer is the same for all of them"
-    };
-    warnings.add(&at.key("shared"), message);
+    for (leaks, message) in [
+        (
+            around.public,
+            "answers to requests that carry credentials may be shared too; on a public route this \
+             is right only if the service never looks at them",
+        ),
+        (
+            around.told,
+            "the service is told who asks, by the token or by claims, so its answer may be one \
+             caller's alone and reach the others; right only if it is the same for all. With \
+             `forward: { token: strip }` and no claims handed on it has to be",
+        ),
+        (
+            around.choosy,
+            "a shared cache asks for no claims: callers whom `claims` or `maxAge` refuse get what \
+             it keeps, where it stands before the token check",
+        ),
+        (
+            rule.profile == Profile::CloudCdn,
+            "Cloud CDN stands before the token check: whoever asks gets what it keeps, without a \
+             token; right only if the answer may be seen by everybody",
+        ),
+    ] {
+        if leaks {
+            warnings.add(&at.key("shared"), message);
+        }
+    }
 }
 
 fn stripping(rule: &Rule, at: &Place, warnings: &mut Warnings) {
@@ -71,6 +93,16 @@ fn stripping(rule: &Rule, at: &Place, warnings: &mut Warnings) {
             &at.key("stripSetCookie"),
             "what the service wrote beside the cookie for one caller, such as a form's token, is \
              shared all the same",
+        );
+    }
+}
+
+fn keeping_apart(rule: &Rule, at: &Place, warnings: &mut Warnings) {
+    if rule.edge == Edge::PerUser {
+        warnings.add(
+            &at.key("edge"),
+            "Envoy's cache keeps each caller's answers, for each query, in memory without a limit; \
+             right only for few callers, or short lives of Envoy",
         );
     }
 }

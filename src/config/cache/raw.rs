@@ -9,7 +9,7 @@ use sfv::{DictSerializer, Key, KeyRef, StringRef};
 
 use crate::config::problem::{Problems, refuse};
 use crate::config::types::{Span, wrong_kind};
-use crate::hints::{Mode, Profile, Strength};
+use crate::hints::{Edge, Mode, Profile, Strength};
 
 /// Declares a form that says what is wanted of answers, with keys of its own before those that all
 /// such forms share: the policy's forms know no inclusion of one in another.
@@ -109,8 +109,15 @@ wishing! {
         #[deserr(default)]
         #[serde(default, skip_serializing_if = "RawProfile::is_generic")]
         pub profile: RawProfile,
+        /// What Envoy's own cache (`--cache`) does with answers to verified requests: `bypass`, the
+        /// default, passes them by, `perUser` keeps them for the caller alone, under a key of what
+        /// the service sees of the caller. Every other cache is told `private` either way.
+        #[deserr(default)]
+        #[serde(default, skip_serializing_if = "RawEdge::is_bypass")]
+        pub edge: RawEdge,
         /// Answers to verified requests may be kept by shared caches too: every caller may see
-        /// what one caller was given. Without it they are `private`.
+        /// what one caller was given, and where such a cache stands before the token check, so may
+        /// anybody. Without it they are `private`.
         #[deserr(default)]
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub shared: bool,
@@ -268,6 +275,35 @@ impl From<RawProfile> for Profile {
             RawProfile::Browser => Self::Browser,
             RawProfile::CloudCdn => Self::CloudCdn,
             RawProfile::EnvoyCache => Self::EnvoyCache,
+        }
+    }
+}
+
+/// What Envoy's own cache does with answers to verified requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserr, Serialize)]
+#[deserr(error = Problems, rename_all = camelCase)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", schemars(rename = "CacheEdge"))]
+pub enum RawEdge {
+    /// It passes them by.
+    #[default]
+    Bypass,
+    /// It keeps them for the caller alone.
+    PerUser,
+}
+
+impl RawEdge {
+    fn is_bypass(&self) -> bool {
+        *self == Self::Bypass
+    }
+}
+
+impl From<RawEdge> for Edge {
+    fn from(raw: RawEdge) -> Self {
+        match raw {
+            RawEdge::Bypass => Self::Bypass,
+            RawEdge::PerUser => Self::PerUser,
         }
     }
 }

@@ -17,8 +17,8 @@ fn compile(json: Value) -> Compiled {
     let mut warnings = Warnings::default();
     let at = Place::root().key("cache");
     let around = Around {
-        public: false,
         parameters: &["id".to_owned()],
+        ..Around::default()
     };
     let rule = raw.compile(&at, around, &mut problems, &mut warnings);
     let print =
@@ -69,7 +69,7 @@ fn every_key_reads_compiles_and_prints_back() {
         "mode": "override", "force": true,
         "browserTtl": "1m", "sharedTtl": "1h", "staleWhileRevalidate": "30s", "staleIfError": "1d",
         "immutable": true,
-        "shared": true, "vary": ["Origin"], "targeted": "CDN-Cache-Control", "stripSetCookie": true,
+        "vary": ["Origin"], "edge": "perUser", "targeted": "CDN-Cache-Control", "stripSetCookie": true,
         "noVarySearch": { "keyOrder": true, "params": true, "except": ["id"] },
         "statusTtl": { "404": "30s", "4xx": "10s" },
         "tags": { "surrogateKey": ["p-{id}"], "cacheTag": ["p"], "cacheGroups": ["{id}"] },
@@ -201,6 +201,18 @@ fn contradictions_are_all_named_at_once() {
             json!({ "profile": "cloud-cdn", "ttl": 5, "targeted": "CDN-Cache-Control" }),
             &["cache.targeted"],
         ),
+        (
+            json!({ "edge": "perUser", "ttl": 5, "shared": true }),
+            &["cache.edge"],
+        ),
+        (
+            json!({ "edge": "perUser", "ttl": 5, "private": true }),
+            &["cache.edge"],
+        ),
+        (
+            json!({ "edge": "perUser", "noStore": true }),
+            &["cache.edge"],
+        ),
         (json!({ "targeted": "Cache-Control" }), &["cache.targeted"]),
         (
             json!({ "targeted": "x y-cache-control" }),
@@ -325,7 +337,12 @@ fn what_could_leak_or_is_idle_is_warned_of() {
             json!({ "noStore": true, "when": [{ "statuses": [404], "ttl": 5 }] }),
             &["cache.when[0]"],
         ),
-        (json!({ "ttl": 5, "shared": true }), &["cache.shared"][..]),
+        (json!({ "ttl": 5, "shared": true }), &[]),
+        (
+            json!({ "ttl": 5, "shared": true, "profile": "cloud-cdn" }),
+            &["cache.shared"],
+        ),
+        (json!({ "ttl": 5, "edge": "perUser" }), &["cache.edge"]),
         (
             json!({ "ttl": 5, "mode": "override", "force": true, "statusTtl": { "404": 5 } }),
             &["cache.force"],
@@ -376,10 +393,55 @@ fn what_could_leak_or_is_idle_is_warned_of() {
 }
 
 #[test]
-fn a_public_route_is_warned_in_its_own_words() {
+fn sharing_is_warned_of_where_the_answer_may_be_one_callers() {
+    let warnings = |around: Around<'_>| {
+        let raw: RawCache =
+            deserr::deserialize::<_, _, Problems>(json!({ "ttl": 5, "shared": true })).unwrap();
+        let mut warnings = Warnings::default();
+        raw.compile(
+            &Place::root(),
+            around,
+            &mut Problems::default(),
+            &mut warnings,
+        );
+        let messages = warnings.0.into_iter().map(|warning| warning.message);
+        messages.collect::<Vec<_>>()
+    };
+    let plain = Around::default();
+    assert_eq!(warnings(plain), Vec::<String>::new());
+    for (around, word) in [
+        (
+            Around {
+                public: true,
+                ..plain
+            },
+            "on a public route",
+        ),
+        (
+            Around {
+                told: true,
+                ..plain
+            },
+            "told who asks",
+        ),
+        (
+            Around {
+                choosy: true,
+                ..plain
+            },
+            "asks for no claims",
+        ),
+    ] {
+        let found = warnings(around);
+        assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
+    }
+}
+
+#[test]
+fn a_public_route_has_no_caller_to_keep_answers_for() {
     let raw: RawCache =
-        deserr::deserialize::<_, _, Problems>(json!({ "ttl": 5, "shared": true })).unwrap();
-    let mut warnings = Warnings::default();
+        deserr::deserialize::<_, _, Problems>(json!({ "ttl": 5, "edge": "perUser" })).unwrap();
+    let mut problems = Problems::default();
     let around = Around {
         public: true,
         ..Around::default()
@@ -387,13 +449,10 @@ fn a_public_route_is_warned_in_its_own_words() {
     raw.compile(
         &Place::root(),
         around,
-        &mut Problems::default(),
-        &mut warnings,
+        &mut problems,
+        &mut Warnings::default(),
     );
-    assert!(
-        warnings.0[0].message.contains("on a public route"),
-        "{warnings:?}"
-    );
+    assert!(problems.0[0].message.contains("no caller"), "{problems}");
 }
 
 #[test]

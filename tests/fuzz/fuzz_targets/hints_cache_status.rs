@@ -1,0 +1,7 @@
+#![no_main]
+
+#[path = "../hints.rs"]
+#[allow(dead_code)]
+mod hints;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hints::cache_status(data));
