@@ -265,14 +265,22 @@ fn the_demo_comes_out_as_it_should() {
     let output = run(&["demo", "--once", "--format", "json"]);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{complaint}");
-    let outcomes: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let outcomes = outcomes.as_array().unwrap();
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let outcomes = all["examples"].as_array().unwrap();
     assert!(outcomes.len() >= 15);
     for outcome in outcomes {
         assert_eq!(outcome["expected"], true, "{outcome}");
         let refused = !outcome["code"].is_null();
         assert_eq!(outcome["reachedService"], !refused, "{outcome}");
     }
+    let rows = all["offload"].as_array().unwrap();
+    assert!(rows.len() >= 4);
+    let sum = |key: &str| -> u64 { rows.iter().map(|row| row[key].as_u64().unwrap()).sum() };
+    assert!(
+        sum("reachedWithHints") < sum("reachedWithoutHints"),
+        "{rows:?}"
+    );
+    assert_eq!(sum("misdelivered"), 0, "{rows:?}");
 }
 
 #[test]

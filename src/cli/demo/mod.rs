@@ -1,6 +1,7 @@
 //! `forecourt demo`: the whole of it, in a real Envoy, in one command.
 
 mod examples;
+mod offload;
 mod table;
 mod world;
 
@@ -81,18 +82,29 @@ impl Args {
             say(&table::introduction(&world, paint))?;
         }
         let outcomes = examples::run(&world).await?;
+        let rows = world
+            .offload
+            .measure(&world.envoy, &world.customers)
+            .await?;
         match self.format {
-            Format::Text => say(&table::outcomes(&outcomes, paint))?,
-            Format::Json => say(&format!("{:#}\n", serde_json::json!(outcomes)))?,
+            Format::Text => {
+                say(&table::outcomes(&outcomes, paint))?;
+                say(&offload::table(&rows, paint))?;
+            }
+            Format::Json => {
+                let all = serde_json::json!({ "examples": outcomes, "offload": rows });
+                say(&format!("{all:#}\n"))?;
+            }
         }
-        let unexpected = outcomes.iter().filter(|outcome| !outcome.expected).count();
+        let unexpected = outcomes.iter().filter(|outcome| !outcome.expected).count()
+            + rows.iter().filter(|row| !row.expected).count();
         if self.once || self.format == Format::Json {
             world.stop().await;
             return match unexpected {
                 0 => Ok(()),
                 _ => Err(Failure::no(format!(
                     "{unexpected} of {} outcomes were not the expected ones",
-                    outcomes.len()
+                    outcomes.len() + rows.len()
                 ))),
             };
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::POLICY;
+use super::offload::Offload;
 use crate::cli::client;
 use crate::cli::clock;
 use crate::cli::envoy::{Bootstrap, Envoy, EnvoyBinary, Filter};
@@ -22,6 +23,8 @@ pub struct World {
     pub service: Service,
     /// Envoy with the module.
     pub envoy: Envoy,
+    /// The listeners with Envoy's own cache, and their service.
+    pub offload: Offload,
     /// Where Envoy was found.
     pub envoy_found: String,
     /// The policy's file.
@@ -57,13 +60,14 @@ impl World {
 
         let service = shop()?;
         let filter = Filter {
-            module,
+            module: module.clone(),
             policy: policy.json().to_string(),
         };
         let upstream = service.url().parse().map_err(Failure::no)?;
         let mut bootstrap = Bootstrap::new(upstream, Some(filter));
         bootstrap.listen = listen;
         bootstrap.largest_body = policy.policy().largest_body();
+        let offload = Offload::prepare(&mut bootstrap, &module, &folder)?;
         note("Starting Envoy, which compiles the module (some seconds)");
         let envoy = Envoy::start(binary, &bootstrap)
             .await
@@ -71,6 +75,7 @@ impl World {
         Ok(Self {
             service,
             envoy,
+            offload,
             envoy_found: binary.found.clone(),
             policy: path,
             customers,
