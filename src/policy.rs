@@ -38,6 +38,8 @@ pub struct Policy {
     pub credential_sources: Vec<Source>,
     /// What happens to requests that no route takes.
     pub unmatched: Unmatched,
+    /// What becomes of `OPTIONS` for paths whose routes do not take it.
+    pub options: Options,
     /// Whether a request's headers wait for its body.
     pub body_checks: BodyChecks,
     /// Which part of the work this instance has.
@@ -130,6 +132,16 @@ pub enum Unmatched {
     Deny,
     /// They pass, without identity headers, tokens unread.
     Allow,
+}
+
+/// What becomes of `OPTIONS` for paths whose routes do not take it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Options {
+    /// 405.
+    #[default]
+    Refuse,
+    /// It passes, without identity headers, tokens unread.
+    Forward,
 }
 
 /// Whether a request's headers wait for its body.

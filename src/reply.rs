@@ -45,7 +45,7 @@ codes! {
     RequestMalformed "request_malformed" 400 "Malformed request"
         "The request has no method, no path or more than one of them, or a header that must stand alone is repeated.",
     PathInvalid "path_invalid" 400 "Invalid path"
-        "The path has no single meaning: dot segments, empty segments, a backslash, NUL, an encoded slash or bad percent-encoding.",
+        "The path has no single meaning: dot segments, empty segments, a backslash, NUL, an encoded slash, bad percent-encoding, or a `;` without which it is another route's.",
     RouteNotFound "route_not_found" 404 "Not found"
         "No route of the policy has this host and path.",
     MethodNotAllowed "method_not_allowed" 405 "Method not allowed"

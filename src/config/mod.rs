@@ -15,6 +15,7 @@ pub mod problem;
 pub mod remote;
 pub mod request;
 pub mod routes;
+pub mod routing;
 pub mod schemas;
 pub mod services;
 pub mod types;
@@ -28,6 +29,7 @@ use serde_json::Value;
 use self::issuers::RawIssuer;
 use self::problem::{Place, Problems, Warnings};
 use self::routes::{Compiler, RawRoute};
+use self::routing::RawRouting;
 use self::schemas::SchemaTable;
 use self::services::{RawMetadataServer, RawService, Services};
 use self::types::{Part, is_default};
@@ -74,6 +76,10 @@ pub struct RawPolicy {
     pub metadata_server: Option<Part<RawMetadataServer>>,
     /// The routes. A concrete path beats a templated one, whatever their order here.
     pub routes: Vec<Part<RawRoute>>,
+    /// How requests that differ from the routes in a slash, or in the method `OPTIONS`, are taken.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub routing: RawRouting,
     /// What happens to requests that no route takes: `deny` (404 or 405) or `allow`.
     #[deserr(default)]
     #[serde(skip_serializing_if = "is_default", default)]
@@ -200,6 +206,7 @@ impl RawPolicy {
                 RawUnmatched::Deny => Unmatched::Deny,
                 RawUnmatched::Allow => Unmatched::Allow,
             },
+            options: self.routing.options(),
             body_checks: match self.body_checks {
                 RawBodyChecks::Hold => BodyChecks::Hold,
                 RawBodyChecks::Stream => BodyChecks::Stream,
@@ -224,6 +231,7 @@ impl RawPolicy {
                 continue;
             };
             let mut compiler = Compiler {
+                routing: self.routing,
                 policy: &mut policy,
                 schemas: &schemas,
                 problems: &mut problems,

@@ -7,6 +7,7 @@ use super::access::RawAccess;
 use super::cache::{Around, RawCache};
 use super::problem::{Place, Problems, Warnings};
 use super::request::RawRequest;
+use super::routing::{RawEncodedSlash, RawRouting, RawTrailingSlash};
 use super::schemas::SchemaTable;
 use super::services;
 use super::types::{Part, Texts, is_default};
@@ -67,6 +68,15 @@ pub struct RawMatch {
     pub methods: Texts,
     /// A path template: `/products/{id}`, `/files/{name}.json`, `/assets/{rest=**}`.
     pub path: String,
+    /// Whether a slash at the end makes another path, `strict` or `ignore`, where it differs from
+    /// `routing.trailingSlash`.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub trailing_slash: Option<RawTrailingSlash>,
+    /// What `%2F` is, `refuse` or `keep`, where it differs from `routing.encodedSlash`.
+    #[deserr(default)]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub encoded_slash: Option<RawEncodedSlash>,
 }
 
 /// Whether a route's refusals are carried out.
@@ -84,6 +94,7 @@ pub enum RawMode {
 
 /// Puts routes into a policy.
 pub(super) struct Compiler<'a> {
+    pub routing: RawRouting,
     pub policy: &'a mut Policy,
     pub schemas: &'a SchemaTable,
     pub problems: &'a mut Problems,
@@ -164,8 +175,9 @@ impl Compiler<'_> {
                 return Vec::new();
             }
         };
+        let slashes = self.routing.slashes(raw.trailing_slash, raw.encoded_slash);
         let router = &mut self.policy.router;
-        if let Err(conflict) = router.insert(&hosts, &raw.methods.0, &template, index) {
+        if let Err(conflict) = router.insert(&hosts, &raw.methods.0, &template, slashes, index) {
             self.problems.add(
                 at,
                 format!("takes the same requests as routes[{}]", conflict.with),

@@ -30,22 +30,12 @@ impl HostPattern {
             Self::Exact(host)
         })
     }
+}
 
-    /// Whether a host in normal form is meant.
-    pub fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => host == name,
-            Self::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
-        }
-    }
-
-    /// Smaller is nearer: exact hosts first, then longer suffixes.
-    pub(super) fn rank(&self) -> (u8, usize) {
-        match self {
-            Self::Exact(_) => (0, 0),
-            Self::Below(suffix) => (1, usize::MAX - suffix.len()),
-        }
-    }
+/// What `*.` may stand in front of for a host in normal form, from long to short.
+pub(super) fn suffixes(host: &str) -> impl Iterator<Item = &str> {
+    let dots = host.match_indices('.').filter(|(at, _)| *at > 0);
+    dots.filter_map(|(at, _)| host.get(at..))
 }
 
 /// A host in the form it is compared in: lower case, no port, no final dot. `None` for what is no

@@ -24,8 +24,6 @@ pub enum PathError {
     BadEncoding,
     /// `%00` and other encoded control characters, or an encoded backslash.
     EncodedControl,
-    /// `%2F`: one reader sees one segment, another two.
-    EncodedSlash,
     /// `.` or `..` as a segment, in whatever spelling, also before `;`.
     DotSegment,
     /// `//`.
@@ -47,7 +45,6 @@ impl PathError {
                 "The path holds a percent sign without two hexadecimal digits behind it."
             }
             Self::EncodedControl => "The path holds an encoded control character or backslash.",
-            Self::EncodedSlash => "The path holds an encoded slash.",
             Self::DotSegment => "The path holds a dot segment.",
             Self::EmptySegment => "The path holds an empty segment.",
             Self::NotUtf8 => "The path is not UTF-8.",
@@ -64,9 +61,30 @@ pub struct Path<'a> {
     pub segments: Vec<Segment<'a>>,
     /// What stands behind the `?`, where there is one.
     pub query: Option<&'a [u8]>,
+    /// Whether a segment holds `%2F`: one reader sees one segment, another two. It is one here, and
+    /// only a route that says so takes it.
+    pub encoded_slash: bool,
 }
 
 impl<'a> Path<'a> {
+    /// The path as those read it who take `;` and what follows it in a segment for parameters of
+    /// that segment (RFC 3986 §3.3) and drop them; `None` where there are none. A segment that
+    /// begins with `;` is left alone: so OpenAPI writes parameters in the style `matrix`.
+    pub fn without_parameters(&self) -> Option<Self> {
+        let cut = |text: &str| text.find(';').filter(|at| *at > 0);
+        let mut path = None;
+        for (index, segment) in self.segments.iter().enumerate() {
+            let Some(at) = cut(&segment.text) else {
+                continue;
+            };
+            let path = path.get_or_insert_with(|| self.clone());
+            if let Some(segment) = path.segments.get_mut(index) {
+                segment.text = segment.text.get(..at).unwrap_or_default().to_owned().into();
+            }
+        }
+        path
+    }
+
     /// The path from that segment to the end, as it came.
     pub fn from_segment(&self, index: usize) -> &'a str {
         let start = self.segments.get(index).map(|segment| segment.start);
@@ -127,10 +145,12 @@ pub fn parse(target: &[u8]) -> Result<Path<'_>, PathError> {
         segments.push(segment(piece, start)?);
         start += piece.len() + 1;
     }
+    let encoded_slash = segments.iter().any(|segment| segment.text.contains('/'));
     Ok(Path {
         raw,
         segments,
         query,
+        encoded_slash,
     })
 }
 
@@ -147,12 +167,17 @@ pub fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 fn segment(raw: &str, start: usize) -> Result<Segment<'_>, PathError> {
     let text = decode(raw)?;
-    // Servlet containers drop `;…` before they resolve dots, so `..;x` is a dot segment to them.
-    let name = text.split(';').next().unwrap_or_default();
-    if matches!(name, "." | "..") {
+    // An encoded slash may be one to the service, so `..%2F` is a dot segment too.
+    if text.split('/').any(is_dots) {
         return Err(PathError::DotSegment);
     }
     Ok(Segment { raw, text, start })
+}
+
+/// Whether a segment is `.` or `..`. Servlet containers drop `;…` before they resolve dots, so
+/// `..;x` is one to them.
+pub(super) fn is_dots(segment: &str) -> bool {
+    matches!(segment.split(';').next(), Some("." | ".."))
 }
 
 /// Whether RFC 3986 §3.3 allows the byte in a segment. It does not allow the last ten, but real
@@ -174,7 +199,6 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, PathError> {
         }
         let value = hex(bytes.next())? << 4 | hex(bytes.next())?;
         match value {
-            b'/' => return Err(PathError::EncodedSlash),
             b'\\' | 0..=0x1f | 0x7f => return Err(PathError::EncodedControl),
             other => decoded.push(other),
         }
@@ -245,8 +269,9 @@ mod tests {
             ("/a/.%2e/b", DotSegment),
             ("/a/..;/b", DotSegment),
             ("/a/..%3b/b", DotSegment),
-            ("/a%2Fb", EncodedSlash),
-            ("/a%2fb", EncodedSlash),
+            ("/a/..%2Fb", DotSegment),
+            ("/a/b%2f..", DotSegment),
+            ("/a/b%2f%2e%2E;x%2Fc", DotSegment),
             ("/a%5Cb", EncodedControl),
             ("/a\\b", BadByte),
             ("/a%00", EncodedControl),
@@ -264,6 +289,19 @@ mod tests {
         assert_eq!(parse(b"/a\0b").unwrap_err(), BadByte);
         assert_eq!(texts(&format!("/{}", "a".repeat(MAX_PATH))), Err(TooLong));
         assert_eq!(texts(&"/a".repeat(MAX_SEGMENTS + 1)), Err(TooLong));
+    }
+
+    #[test]
+    fn an_encoded_slash_is_noticed_and_splits_nothing() {
+        for target in ["/a%2Fb", "/a%2fb"] {
+            assert_eq!(texts(target).unwrap(), ["a/b"]);
+            assert!(parse(target.as_bytes()).unwrap().encoded_slash, "{target}");
+        }
+        let twice = parse(b"/a%252Fb?c=%2F").unwrap();
+        assert!(
+            !twice.encoded_slash,
+            "decoded once, and the query is no path"
+        );
     }
 
     #[test]

@@ -102,6 +102,20 @@ impl Template {
         Ok(())
     }
 
+    /// Its segments with a slash at the end where there is none, and without where there is one;
+    /// `None` for `/`, and for a template that takes the rest of the path, slashes and all.
+    pub fn other_end(&self) -> Option<Vec<Part>> {
+        let (last, before) = self.segments.split_last()?;
+        match last {
+            Part::Rest => None,
+            Part::Literal(text) if text.is_empty() => Some(before.to_vec()),
+            _ => {
+                let slash = Part::Literal(String::new());
+                Some(self.segments.iter().cloned().chain([slash]).collect())
+            }
+        }
+    }
+
     /// A template that no request can reach, because its paths are refused, is a mistake.
     fn check_normal(&self) -> Result<(), String> {
         if self.segments.len() > path::MAX_SEGMENTS {
@@ -114,7 +128,7 @@ impl Template {
                         "`//` never matches: requests with empty segments are refused".into(),
                     );
                 }
-                Part::Literal(text) if matches!(text.split(';').next(), Some("." | "..")) => {
+                Part::Literal(text) if path::is_dots(text) => {
                     return Err("dot segments never match: such requests are refused".into());
                 }
                 _ => {}
@@ -136,6 +150,9 @@ fn push_literal(literals: &mut [String], text: &str) -> Result<(), String> {
         .find(|c| "?#\\".contains(*c) || c.is_control() || *c == ' ')
     {
         return Err(format!("{bad:?} cannot stand in a path"));
+    }
+    if text.to_ascii_lowercase().contains("%2f") {
+        return Err("an encoded slash is never matched as text; have a parameter take it".into());
     }
     let decoded = if text.is_ascii() {
         path::parse(format!("/{text}").as_bytes())
@@ -226,6 +243,8 @@ mod tests {
             "/a b",
             "/a\\b",
             "/{a b}",
+            "/a%2Fb",
+            "/{a}-%2f",
         ] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
