@@ -44,7 +44,7 @@ impl SchemaTable {
     ///
     /// Shared schemas that nothing uses are checked, but not kept.
     pub fn compile<'a>(
-        shared: &BTreeMap<String, Value>,
+        shared: &'a BTreeMap<String, Value>,
         at: &Place,
         uses: impl IntoIterator<Item = (Place, &'a Value)>,
         problems: &mut Problems,
@@ -109,12 +109,12 @@ struct Entries {
 }
 
 impl Entries {
-    fn add(
+    fn add<'s>(
         &mut self,
         place: Place,
-        schema: &Value,
+        schema: &'s Value,
         shared: &BTreeMap<String, Value>,
-        walk: &mut Walk<'_>,
+        walk: &mut Walk<'_, 's>,
     ) {
         let text = schema.to_string();
         let entry = match self.by_text.get(&text) {

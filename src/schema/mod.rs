@@ -22,4 +22,4 @@ pub use inflate::{Coding, InflateError, MAX_RATIO, inflate};
 pub use json::{Fault, Limits, parse as parse_json};
 pub use media::{Fit, MediaRange, MediaType, is_token};
 pub use multipart::{MultipartError, Part, parse as parse_multipart};
-pub use shape::{Cost, Shape, ShapeId, Shapes};
+pub use shape::{Choice, Cost, Shape, ShapeId, Shapes};

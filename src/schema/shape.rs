@@ -30,12 +30,37 @@ pub struct Shape {
     /// Subschemas that apply to the same value and whose errors are kept as alternatives, each
     /// with a copy of the value it is about: `anyOf`, `oneOf`.
     pub alternatives: Vec<ShapeId>,
+    /// Subschemas of which a member of the value chooses one.
+    pub choice: Option<Choice>,
     /// Subschemas that apply to the member of that name.
     pub members: BTreeMap<String, ShapeId>,
     /// Subschemas that may apply to any member.
     pub any_member: Vec<ShapeId>,
     /// Subschemas that may apply to any element.
     pub any_element: Vec<ShapeId>,
+}
+
+/// Subschemas for the same value, of which the text of one member chooses the one that applies.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// The member's name.
+    pub member: String,
+    /// Subschemas by the texts that choose them.
+    pub by_value: BTreeMap<String, ShapeId>,
+}
+
+impl Choice {
+    /// How many levels of keywords stand between the value and what is chosen.
+    const LEVELS: u64 = 3;
+
+    fn of(&self, value: &Value) -> Option<ShapeId> {
+        let text = value.get(&self.member)?.as_str()?;
+        self.by_value.get(text).copied()
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &ShapeId> {
+        self.by_value.values()
+    }
 }
 
 impl Shape {
@@ -52,13 +77,31 @@ impl Shape {
             .unwrap_or_default()
             .saturating_add(sum(&self.any_member));
         let below = member.max(sum(&self.any_element));
+        let (chosen, nested_chosen) = self.cost_of_choice(of);
+        let nested = here.map(|id| of(id).nested).max().unwrap_or_default();
         Cost {
             times: 1_u64
                 .saturating_add(sum(&self.same))
                 .saturating_add(sum(&self.alternatives))
+                .saturating_add(chosen)
                 .saturating_add(below),
-            nested: 1 + here.map(|id| of(id).nested).max().unwrap_or_default(),
+            nested: 1 + nested.max(nested_chosen),
         }
+    }
+
+    /// Checks and nesting of the branches of a choice: each is asked for its name, one is checked.
+    fn cost_of_choice(&self, of: impl Fn(&ShapeId) -> Cost) -> (u64, u64) {
+        let Some(choice) = &self.choice else {
+            return (0, 0);
+        };
+        let times = choice.ids().map(|id| of(id).times).max();
+        let nested = choice.ids().map(|id| of(id).nested).max();
+        (
+            times
+                .unwrap_or_default()
+                .saturating_add(choice.by_value.len() as u64),
+            Choice::LEVELS + nested.unwrap_or_default(),
+        )
     }
 
     fn children(&self) -> impl Iterator<Item = ShapeId> {
@@ -72,6 +115,7 @@ impl Shape {
             .into_iter()
             .flatten()
             .chain(self.members.values())
+            .chain(self.choice.iter().flat_map(Choice::ids))
             .copied()
     }
 }
@@ -187,6 +231,9 @@ impl Walk<'_> {
         }
         for next in &shape.alternatives {
             self.visit(*next, value, true, depth + 1)?;
+        }
+        if let Some(chosen) = shape.choice.as_ref().and_then(|choice| choice.of(value)) {
+            self.visit(chosen, value, copied, depth + 1)?;
         }
         match value {
             Value::Object(members) => {

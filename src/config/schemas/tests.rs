@@ -18,23 +18,23 @@ fn compile(shared: Value, used: &Value) -> (Option<Schema>, Vec<String>) {
     (table.get(&here()), lines)
 }
 
-fn good(shared: Value, used: Value) -> Schema {
+pub(super) fn good(shared: Value, used: Value) -> Schema {
     let (schema, problems) = compile(shared, &used);
     assert_eq!(problems, Vec::<String>::new());
     schema.unwrap()
 }
 
-fn problems(shared: Value, used: Value) -> String {
+pub(super) fn problems(shared: Value, used: Value) -> String {
     let (_, problems) = compile(shared, &used);
     problems.join("\n")
 }
 
-fn passes(schema: &Schema, value: Value) -> bool {
+pub(super) fn passes(schema: &Schema, value: Value) -> bool {
     schema.check(value, "body").is_ok()
 }
 
 /// `pointer keyword: expected` of each violation.
-fn told(schema: &Schema, value: Value) -> Vec<String> {
+pub(super) fn told(schema: &Schema, value: Value) -> Vec<String> {
     let mismatch = schema.check(value, "body").unwrap_err();
     let lines = mismatch.violations.iter();
     lines

@@ -1,8 +1,11 @@
 //! A walk over schema documents by keyword position: a property may be *named* `type` or `$ref`.
 //!
 //! It reports what the engine would take silently, resolves references between documents so that
-//! all of them can be compiled as one resource, turns the number formats of OpenAPI into bounds,
-//! and draws the outline of every subschema.
+//! all of them can be compiled as one resource, turns the number formats and discriminators of
+//! OpenAPI into keywords that are checked, and draws the outline of every subschema.
+
+mod check;
+mod choose;
 
 use std::collections::BTreeMap;
 
@@ -10,10 +13,7 @@ use jsonschema::uri;
 use serde_json::{Map, Value};
 
 use super::document::{Document, MAX_DEPTH, Survey, base, decode, place_below};
-use super::keywords::{
-    ANNOTATIONS, APPLICATORS, Applies, FORMATS, Holds, NUMBER_FORMATS, OTHER_KEYWORDS, TYPES,
-    bound_numbers,
-};
+use super::keywords::{APPLICATORS, Applies, Holds, bound_numbers};
 use crate::config::problem::{Place, Problems, did_you_mean};
 use crate::schema::{Shape, ShapeId};
 
@@ -79,9 +79,11 @@ impl Here {
 }
 
 /// The walk over all documents of a policy.
-pub(super) struct Walk<'p> {
+pub(super) struct Walk<'p, 's> {
     problems: &'p mut Problems,
     documents: Vec<Document>,
+    /// The documents as they were written.
+    written: Vec<&'s Value>,
     /// Shared schemas by name.
     names: BTreeMap<String, usize>,
     /// Documents by the address that references may know them by.
@@ -109,11 +111,12 @@ pub(super) struct Walked {
     pub outside: Vec<(Place, String)>,
 }
 
-impl<'p> Walk<'p> {
+impl<'p, 's> Walk<'p, 's> {
     pub(super) fn new(problems: &'p mut Problems) -> Self {
         Self {
             problems,
             documents: Vec::new(),
+            written: Vec::new(),
             names: BTreeMap::new(),
             ids: BTreeMap::new(),
             draft7: false,
@@ -127,8 +130,9 @@ impl<'p> Walk<'p> {
     }
 
     /// Adds a document; one with a name can be referred to as `#/schemas/NAME`.
-    pub(super) fn add(&mut self, name: Option<&str>, uri: String, schema: &Value, place: Place) {
+    pub(super) fn add(&mut self, name: Option<&str>, uri: String, schema: &'s Value, place: Place) {
         let document = self.documents.len();
+        self.written.push(schema);
         if let Some(name) = name {
             self.names.insert(name.to_owned(), document);
         }
@@ -342,12 +346,21 @@ impl<'p> Walk<'p> {
             errors: keywords.len() + keywords.get("required").map_or(0, list_length),
             ..Shape::default()
         };
+        let choice = self.choice(keywords, &here);
         for (keyword, holds, applies) in APPLICATORS {
+            let before = shape.alternatives.len();
             if let Some(held) = keywords.get_mut(*keyword) {
                 self.visit_keyword(held, *holds, *applies, &here.key(keyword), &mut shape);
             }
+            if let Some(choice) = choice.as_ref().filter(|one| one.keyword == *keyword) {
+                let branches = shape.alternatives.split_off(before);
+                shape.choice = Some(choice.outline(&branches));
+            }
         }
         self.visit_reference(keywords, &here, id, &mut shape);
+        if let Some(choice) = choice {
+            choice.write(keywords);
+        }
         if !self
             .documents
             .get(here.document)
@@ -398,82 +411,6 @@ impl<'p> Walk<'p> {
                     .add(&here.place, "must be a mapping of names to schemas");
             }
         }
-    }
-
-    fn check_keywords(&mut self, keywords: &Map<String, Value>, here: &Here, id: ShapeId) {
-        let known = || {
-            let applicators = APPLICATORS.iter().map(|(name, ..)| *name);
-            applicators.chain(OTHER_KEYWORDS.iter().copied())
-        };
-        for (keyword, value) in keywords {
-            let at = here.place.key(keyword);
-            match (keyword.as_str(), value) {
-                ("nullable", _) => self.problems.add(
-                    &at,
-                    "is OpenAPI 3.0 and means nothing in JSON Schema; add `null` to `type` instead",
-                ),
-                ("type", _) => self.check_type(value, &at),
-                ("format", Value::String(format)) => self.check_format(format, &at),
-                ("pattern", Value::String(pattern)) => self.check_pattern(pattern, at, id),
-                ("patternProperties", Value::Object(named)) => {
-                    for pattern in named.keys() {
-                        self.check_pattern(pattern, at.key(pattern), id);
-                    }
-                }
-                (name, _) if known().any(|one| one == name) || ANNOTATIONS.contains(&name) => {}
-                (name, _) => {
-                    let near = did_you_mean(name, known());
-                    if !near.is_empty() {
-                        self.problems
-                            .add(&at, format!("`{name}` is no keyword of JSON Schema{near}"));
-                    }
-                }
-            }
-        }
-    }
-
-    fn check_type(&mut self, value: &Value, at: &Place) {
-        let names: Vec<&Value> = match value {
-            Value::Array(names) => names.iter().collect(),
-            one => vec![one],
-        };
-        for name in names {
-            let text = name.as_str().unwrap_or_default();
-            if !TYPES.contains(&text) {
-                let near = did_you_mean(text, TYPES.iter().copied());
-                let message = format!("{name} is no type; known are {}{near}", TYPES.join(", "));
-                self.problems.add(at, message);
-            }
-        }
-    }
-
-    fn check_format(&mut self, format: &str, at: &Place) {
-        let numbers = NUMBER_FORMATS.iter().map(|(name, ..)| *name);
-        let asserted = FORMATS.iter().copied().chain(numbers);
-        if format == "idn-hostname" {
-            self.problems.add(
-                at,
-                "is not asserted: its tables would make the module much larger; write `hostname` \
-                 for names in their ASCII form, or a `pattern`",
-            );
-        } else if !asserted.clone().any(|known| known == format) {
-            let near = did_you_mean(format, asserted);
-            if !near.is_empty() {
-                let message = format!("`{format}` is no known format{near}");
-                self.problems.add(at, message);
-            }
-        }
-    }
-
-    fn check_pattern(&mut self, pattern: &str, place: Place, shape: ShapeId) {
-        if pattern.starts_with("/^") || pattern.len() > 2 && pattern.ends_with("$/") {
-            self.problems.add(
-                &place,
-                "can never match: JSON Schema patterns stand without slashes around them",
-            );
-        }
-        let text = pattern.to_owned();
-        self.patterns.push(Pattern { place, text, shape });
     }
 
     fn visit_reference(
