@@ -24,6 +24,11 @@ pub use params::{RawLocation, RawParameter, RawStyle};
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", schemars(rename = "Request", deny_unknown_fields))]
 pub struct RawRequest {
+    /// Whether refusals over parameters and bodies are carried out: `enforce` by default.
+    /// `parametersMode` and `body.mode` go before it. Whether they may call is `access` alone.
+    #[deserr(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RawPartMode>,
     /// Its parameters in path, query, header and cookie. Without it none is checked.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,7 +37,7 @@ pub struct RawRequest {
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub additional_parameters: Option<RawAdditional>,
-    /// Whether refusals over parameters are carried out: `enforce` by default.
+    /// Whether refusals over parameters are carried out, where it differs from `mode`.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters_mode: Option<RawPartMode>,
@@ -151,7 +156,7 @@ impl RawRequest {
         let mut rule = body.compile(&at.key("body"), schemas, problems);
         rule.limits = limits;
         rule.explain = self.explains();
-        let mode = body.mode.unwrap_or_default();
+        let mode = body.mode.or(self.mode).unwrap_or_default();
         rule.monitor = mode == RawPartMode::Monitor;
         (mode != RawPartMode::Off).then_some(rule)
     }
@@ -175,6 +180,7 @@ impl RawRequest {
                  if that is meant",
             );
         }
+        let mode = self.parameters_mode.or(self.mode).unwrap_or_default();
         let limits = self.limits.clone().unwrap_or_default();
         let at_limits = at.key("limits");
         let rule = ParamRule {
@@ -196,9 +202,9 @@ impl RawRequest {
             // The same findings are reported with the body's.
             limits: self.json_limits(&at_limits, &mut Problems::default()),
             explain: self.explains(),
-            monitor: self.parameters_mode == Some(RawPartMode::Monitor),
+            monitor: mode == RawPartMode::Monitor,
         };
-        (self.parameters_mode != Some(RawPartMode::Off)).then_some(rule)
+        (mode != RawPartMode::Off).then_some(rule)
     }
 
     fn explains(&self) -> bool {

@@ -63,7 +63,7 @@ pub struct RawBody {
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_encoding: Option<RawCoding>,
-    /// Whether refusals over bodies are carried out: `enforce` by default.
+    /// Whether refusals over bodies are carried out, where it differs from `request.mode`.
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<RawPartMode>,
@@ -178,7 +178,7 @@ impl RawBody {
             inflate: self.content_encoding.unwrap_or_default() == RawCoding::Inflate,
             limits: Limits::default(),
             explain: true,
-            monitor: self.mode == Some(RawPartMode::Monitor),
+            monitor: false,
         }
     }
 
