@@ -11,6 +11,7 @@
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,6 +23,7 @@ use forecourt::config;
 use forecourt::exchange::{AnswerStep, Exchange, Step};
 use forecourt::head::{Edit, Headers, RequestHead, ResponseHead};
 use forecourt::policy::Policy;
+use forecourt::reply::Code;
 use forecourt::time::UnixTime;
 use forecourt::token::identity::StandIn;
 use forecourt::token::{Env, InWasm, InlineOnly};
@@ -70,6 +72,7 @@ async fn in_real_envoy() {
         };
         let envoy = start_with(&bootstrap(&service, &document), &options).await;
         let mut heads = Vec::new();
+        let mut passed = 0;
         for case in shown_by(&scenario, Engine::Envoy) {
             for way in Way::for_body(case.request.body().len()) {
                 let head = head(&case.request, &document);
@@ -87,12 +90,17 @@ async fn in_real_envoy() {
                         &differences,
                     ));
                 }
+                passed += u64::from(case.expect.code.is_none());
             }
         }
         let log = envoy.log().all().join("\n");
         assert!(log.contains("refused "), "{log}");
         let leaks = heads.iter().filter(|(_, head)| head.leaks_into(&log));
         failures.extend(leaks.map(|(name, _)| format!("{name}: Envoy's log holds a part of it")));
+        // What came late would have been missed above; Envoy has counted it.
+        let stats = envoy.stats().await.unwrap();
+        let asked = stats["cluster.upstream.upstream_rq_total"];
+        assert_eq!(asked, passed, "{}: requests upstream", path.display());
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
@@ -138,6 +146,43 @@ fn shown(source: &str) -> Vec<usize> {
         .flat_map(|name| name.split('_'))
         .filter_map(|word| word.parse().ok())
         .collect()
+}
+
+/// Codes that no scenario shows, and where they are shown instead.
+const ELSEWHERE: &[(Code, &str)] = &[
+    (
+        Code::KeysUnavailable,
+        "needs an issuer that is down: tests/remote_keys.rs",
+    ),
+    (
+        Code::Internal,
+        "needs a host that fails: src/driver/tests.rs",
+    ),
+    (
+        Code::RequestMalformed,
+        "Envoy answers such requests itself: src/config/request/tests.rs",
+    ),
+];
+
+/// Whoever adds a reason code shows it natively and in real Envoy.
+#[test]
+fn every_reason_code_is_shown_in_both_engines() {
+    let mut shown: BTreeMap<&str, BTreeSet<Engine>> = BTreeMap::new();
+    let scenarios = scenario::all();
+    for case in scenarios.iter().flat_map(|(_, scenario)| &scenario.cases) {
+        let engines = [Engine::Native, Engine::Envoy];
+        let engines = engines
+            .into_iter()
+            .filter(|engine| !case.skip.contains_key(engine));
+        if let Some(code) = &case.expect.code {
+            shown.entry(code).or_default().extend(engines);
+        }
+    }
+    for code in Code::ALL {
+        let engines = shown.get(code.as_str()).map_or(0, BTreeSet::len);
+        let elsewhere = ELSEWHERE.iter().any(|(listed, _)| listed == code);
+        assert_eq!(engines, if elsewhere { 0 } else { 2 }, "{}", code.as_str());
+    }
 }
 
 fn policy(scenario: &Scenario) -> Value {
@@ -279,7 +324,11 @@ fn run_natively(policy: &Rc<Policy>, head: &Head, case: &Case) -> (Outcome, Stri
         }
         Step::Forward(edits) => {
             seen.apply(&edits);
+            let target = RequestHead {
+                headers: seen.clone(),
+            };
             outcome.service = Some(Service {
+                target: String::from_utf8_lossy(target.target()).into_owned(),
                 headers: texts(&seen),
                 body,
             });
@@ -436,6 +485,10 @@ async fn run_in_envoy(
                 headers,
                 body: seen.body,
             }
+        service: seen.into_iter().next().map(|seen| Service {
+            target: seen.target,
+            headers: text(seen.headers),
+            body: seen.body,
         }),
         monitored: None,
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use forecourt::cli::yaml::Document;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -57,6 +58,8 @@ pub struct Request {
     /// And another one.
     pub second_token: Option<Token>,
     pub body: Option<String>,
+    /// The body as base64, for what is not text.
+    pub base64: Option<String>,
     /// The body as JSON, written without spaces.
     pub json: Option<Value>,
     /// A body of that many bytes `a`.
@@ -175,6 +178,8 @@ pub struct Expect {
     /// Headers that the service gets, in the same form, `:path` among them.
     #[serde(default)]
     pub service: Map<String, Value>,
+    /// Path and query that the service gets, where that is the point.
+    pub target: Option<String>,
 }
 
 /// Every scenario file, in order of name.
@@ -221,13 +226,18 @@ pub fn values(value: &Value) -> Vec<String> {
 
 impl Request {
     pub fn body(&self) -> Vec<u8> {
-        match (&self.body, &self.json, self.body_size) {
-            (Some(text), None, None) => text.clone().into_bytes(),
-            (None, Some(value), None) => serde_json::to_vec(value).expect("JSON"),
-            (None, None, Some(size)) => vec![b'a'; size],
-            (None, None, None) => Vec::new(),
-            _ => panic!("a request has one body"),
-        }
+        let text = self.body.iter().map(|text| text.clone().into_bytes());
+        let bytes = self.base64.iter().map(|text| {
+            let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+            decoded.expect("base64")
+        });
+        let json = self.json.iter();
+        let json = json.map(|value| serde_json::to_vec(value).expect("JSON"));
+        let sized = self.body_size.iter().map(|size| vec![b'a'; *size]);
+        let mut bodies = text.chain(bytes).chain(json).chain(sized);
+        let body = bodies.next().unwrap_or_default();
+        assert!(bodies.next().is_none(), "a request has one body");
+        body
     }
 }
 
@@ -246,6 +256,7 @@ pub struct Outcome {
 
 #[derive(Debug, Default)]
 pub struct Service {
+    pub target: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -279,6 +290,13 @@ pub fn differences(case: &Case, outcome: &Outcome) -> Vec<String> {
         (None, Some(_)) => {}
         (Some(service), None) => {
             compare("service", &expect.service, &service.headers, &mut found);
+            if expect
+                .target
+                .as_ref()
+                .is_some_and(|target| *target != service.target)
+            {
+                found.push(format!("the service was asked for {}", service.target));
+            }
             if service.body != case.request.body() {
                 found.push(format!(
                     "the service got {} bytes of body, or others",
