@@ -1,5 +1,5 @@
 //! The official JSON Schema test suite, drafts 2020-12 and 7 with their optional parts, through
-//! the policy's own compilation and body check.
+//! the policy's own compilation and body check; natively, and inside Wasm under Node.js (`.ci/run`).
 //!
 //! Every case that comes out otherwise is listed with its reason; a listed one that comes out
 //! right fails the test too.
@@ -12,7 +12,6 @@
 )]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use forecourt::config::problem::{Place, Problems};
 use forecourt::config::request::RawRequest;
@@ -20,6 +19,8 @@ use forecourt::config::schemas::SchemaTable;
 use forecourt::schema::{BodyPlan, BodyRule};
 use forecourt::trace::Trace;
 use serde_json::{Map, Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const DRAFT_7: &str = "http://json-schema.org/draft-07/schema#";
 
@@ -78,7 +79,7 @@ const EXPECTED: &[(&str, usize, &str)] = &[
 ];
 
 struct Suite {
-    folder: PathBuf,
+    folder: String,
     draft: &'static str,
     failures: Vec<String>,
     otherwise: BTreeMap<&'static str, usize>,
@@ -115,31 +116,27 @@ fn run(draft: &'static str, at_least: usize) {
     assert_eq!(suite.otherwise, listed, "cases that come out otherwise");
 }
 
-fn suite_folder() -> Option<PathBuf> {
-    let base = std::env::var_os("FORECOURT_CONFORMANCE").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance"),
-        PathBuf::from,
-    );
-    let folder = base.join("json-schema");
-    if folder.is_dir() {
+fn suite_folder() -> Option<String> {
+    let base = files::setting("FORECOURT_CONFORMANCE")
+        .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/conformance").into());
+    let folder = format!("{base}/json-schema");
+    if !files::below(&format!("{folder}/tests")).is_empty() {
         return Some(folder);
     }
-    let place = folder.display();
     assert!(
-        std::env::var_os("FORECOURT_REQUIRE_CONFORMANCE").is_none(),
-        "no JSON Schema suite at {place}"
+        files::setting("FORECOURT_REQUIRE_CONFORMANCE").is_none(),
+        "no JSON Schema suite at {folder}"
     );
-    eprintln!("skipped: no JSON Schema suite at {place}");
+    files::say(&format!("skipped: no JSON Schema suite at {folder}"));
     None
 }
 
 impl Suite {
     fn run(&mut self) {
-        let tests = self.folder.join("tests").join(self.draft);
+        let tests = format!("{}/tests/{}", self.folder, self.draft);
         let remotes = self.remotes();
-        for path in json_files(&tests) {
-            let name = path.strip_prefix(&tests).unwrap().display().to_string();
-            let groups: Vec<Value> = read(&path);
+        for name in files::below(&tests) {
+            let groups: Vec<Value> = read(&format!("{tests}/{name}"));
             for group in &groups {
                 self.run_group(&name, group, &remotes);
             }
@@ -190,22 +187,22 @@ impl Suite {
 
     /// The documents that the suite expects under `http://localhost:1234/`, as shared schemas.
     fn remotes(&self) -> BTreeMap<String, Value> {
-        let folder = self.folder.join("remotes");
-        let of_draft = json_files(&folder.join(self.draft));
-        let of_all = json_files(&folder)
-            .into_iter()
-            .filter(|path| !path.strip_prefix(&folder).unwrap().starts_with("draft"))
-            .filter(|path| !path.strip_prefix(&folder).unwrap().starts_with("v1"))
-            .filter(|path| !path.display().to_string().contains("/draft"));
-        let mut remotes = BTreeMap::new();
-        for path in of_draft.into_iter().chain(of_all) {
-            let name = path.strip_prefix(&folder).unwrap().display().to_string();
-            if !name.contains("metaschema") && !name.contains("format-assertion") {
+        let folder = format!("{}/remotes", self.folder);
+        let wanted = |name: &String| {
+            let of_draft = name.starts_with(&format!("{}/", self.draft));
+            let of_one =
+                name.starts_with("draft") || name.starts_with("v1") || name.contains("/draft");
+            let asserted = name.contains("metaschema") || name.contains("format-assertion");
+            (of_draft || !of_one) && !asserted
+        };
+        let names = files::below(&folder).into_iter().filter(wanted);
+        names
+            .map(|name| {
                 let uri = format!("http://localhost:1234/{name}");
-                remotes.insert(name, self.remote(&uri, self.with_dialect(&read(&path))));
-            }
-        }
-        remotes
+                let document = self.with_dialect(&read(&format!("{folder}/{name}")));
+                (name, self.remote(&uri, document))
+            })
+            .collect()
     }
 
     fn remote(&self, uri: &str, document: Value) -> Value {
@@ -263,27 +260,105 @@ fn check(rule: &BodyRule, data: &Value, valid: bool) -> Result<(), String> {
     }
 }
 
-fn json_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(json_files(&path));
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> T {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+fn read<T: serde::de::DeserializeOwned>(path: &str) -> T {
+    serde_json::from_str(&files::read(path)).unwrap()
 }
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap()
+}
+
+/// The suite's files, from the disk.
+#[cfg(not(target_arch = "wasm32"))]
+mod files {
+    use std::fs;
+    use std::path::Path;
+
+    pub fn read(path: &str) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    /// Every JSON file below a folder, by its path from there, sorted.
+    pub fn below(folder: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                let inner = below(path.to_str().unwrap());
+                found.extend(inner.into_iter().map(|file| format!("{name}/{file}")));
+            } else if Path::new(&name)
+                .extension()
+                .is_some_and(|end| end == "json")
+            {
+                found.push(name);
+            }
+        }
+        found.sort();
+        found
+    }
+
+    pub fn setting(name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    pub fn say(note: &str) {
+        eprintln!("{note}");
+    }
+}
+
+/// The suite's files, from the disk of the machine that Node.js runs on.
+#[cfg(target_arch = "wasm32")]
+mod files {
+    use wasm_bindgen::prelude::wasm_bindgen;
+
+    #[wasm_bindgen(module = "fs")]
+    extern "C" {
+        #[wasm_bindgen(js_name = readFileSync)]
+        fn read_file(path: &str, encoding: &str) -> String;
+        #[wasm_bindgen(js_name = readdirSync)]
+        fn read_folder(path: &str) -> Vec<String>;
+        #[wasm_bindgen(js_name = existsSync)]
+        fn exists(path: &str) -> bool;
+    }
+
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_namespace = console, js_name = log)]
+        pub fn say(note: &str);
+    }
+
+    pub fn read(path: &str) -> String {
+        read_file(path, "utf8")
+    }
+
+    /// Every JSON file below a folder, by its path from there, sorted.
+    pub fn below(folder: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let names = if exists(folder) {
+            read_folder(folder)
+        } else {
+            Vec::new()
+        };
+        for name in names {
+            if name.ends_with(".json") {
+                found.push(name);
+            } else if !name.contains('.') {
+                let inner = below(&format!("{folder}/{name}"));
+                found.extend(inner.into_iter().map(|file| format!("{name}/{file}")));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Settings are those of the build: there is no environment inside Wasm.
+    pub fn setting(name: &str) -> Option<String> {
+        let value = match name {
+            "FORECOURT_CONFORMANCE" => option_env!("FORECOURT_CONFORMANCE"),
+            _ => option_env!("FORECOURT_REQUIRE_CONFORMANCE"),
+        };
+        value.map(str::to_owned)
+    }
 }
