@@ -181,13 +181,20 @@ impl BodyRule {
         trace: &mut Trace,
     ) -> Result<BodyPlan, Refusal> {
         let missing = |detail| Refusal::new(Code::ContentTypeMissing, detail);
+        let several = || missing("The request has several `Content-Type` fields.");
         let value = head
             .headers
             .single("content-type")
-            .map_err(|_| missing("The request has several `Content-Type` fields."))?
+            .map_err(|_| several())?
             .ok_or_else(|| missing("The request has a body, but no `Content-Type`."))?;
-        let media = MediaType::parse(value)
-            .ok_or_else(|| self.unsupported("The `Content-Type` is not a media type."))?;
+        let media = MediaType::parse(value).ok_or_else(|| {
+            // Envoy joins repeated fields, this one too, with a comma.
+            if value.contains(&b',') {
+                several()
+            } else {
+                self.unsupported("The `Content-Type` is not a media type.")
+            }
+        })?;
         let (content, accepted) = self
             .closest(&media)
             .ok_or_else(|| self.unsupported("This route does not take bodies of this type."))?;

@@ -85,8 +85,9 @@ fn the_content_type_is_settled_in_the_head() {
         ),
         (
             "application/json, text/plain",
-            Some(Code::ContentTypeUnsupported),
+            Some(Code::ContentTypeMissing),
         ),
+        ("application/json; a=\"b,c\"", None),
         ("", Some(Code::ContentTypeUnsupported)),
     ] {
         assert_eq!(
