@@ -4,15 +4,16 @@
 //! driver carries out what is decided, and `forecourt explain` prints the trace of it.
 
 mod around_cache;
+mod routing;
 mod service;
 
 use std::rc::Rc;
 
 use crate::head::{Edit, Headers, RequestHead, ResponseHead};
 use crate::hints;
-use crate::policy::{BodyChecks, Mode, Options, Policy, Role, Route, Unmatched};
+use crate::policy::{BodyChecks, Mode, Policy, Role, Route};
 use crate::reply::{Code, Refusal, Reply};
-use crate::route::{Miss, path};
+use crate::route::path;
 use crate::schema::BodyPlan;
 use crate::service::SERVERLESS_AUTHORIZATION;
 use crate::time::UnixTime;
@@ -266,28 +267,8 @@ impl Exchange {
         }
         let path = path::parse(head.target())
             .map_err(|error| Refusal::new(Code::PathInvalid, error.detail()))?;
-        let taken = match policy.router.find(head.authority(), method, &path) {
-            Ok(taken) => taken,
-            // What has two meanings passes nowhere.
-            Err(Miss::EncodedSlash) => {
-                let detail = "The path holds an encoded slash.";
-                return Err(Refusal::new(Code::PathInvalid, detail).into());
-            }
-            Err(Miss::PathParameter) => {
-                let detail = "The path is another one without what follows a semicolon.";
-                return Err(Refusal::new(Code::PathInvalid, detail).into());
-            }
-            Err(Miss::Method(_)) if method == "OPTIONS" && policy.options == Options::Forward => {
-                let note = || "no route; `routing.options: forward` lets it pass".into();
-                self.trace.note("route", note);
-                return Ok(BodyPlan::NoBody);
-            }
-            Err(_) if policy.unmatched == Unmatched::Allow => {
-                let note = || "no route; `unmatched: allow` lets it pass".into();
-                self.trace.note("route", note);
-                return Ok(BodyPlan::NoBody);
-            }
-            Err(miss) => return Err(unmatched(miss, policy.options).into()),
+        let Some(taken) = self.find_route(policy, head, method, &path)? else {
+            return Ok(BodyPlan::NoBody);
         };
         let route = policy.routes.get(taken.route).ok_or_else(internal)?;
         self.route = Some(taken.route);
@@ -590,24 +571,4 @@ fn decoded(params: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
         ((*name).to_owned(), value.collect())
     };
     params.iter().map(decoded).collect()
-}
-
-fn unmatched(miss: Miss, options: Options) -> Refusal {
-    let mut methods = match miss {
-        Miss::Method(methods) => methods,
-        Miss::NotFound | Miss::EncodedSlash | Miss::PathParameter => {
-            return Refusal::new(Code::RouteNotFound, "No route has this host and path.");
-        }
-    };
-    if options == Options::Forward {
-        methods.insert("OPTIONS".into());
-    }
-    let allow = methods.into_iter().collect::<Vec<_>>().join(", ");
-    let mut refusal = Refusal::new(
-        Code::MethodNotAllowed,
-        format!("This path answers to {allow}."),
-    );
-    // RFC 9110 §15.5.6: a 405 must carry Allow.
-    refusal.headers.push(("allow".into(), allow));
-    refusal
 }

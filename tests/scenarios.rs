@@ -159,6 +159,10 @@ const ELSEWHERE: &[(Code, &str)] = &[
         "needs a host that fails: src/driver/tests.rs",
     ),
     (
+        Code::IdentityUnavailable,
+        "needs a metadata server that is down: src/driver/tests/identity.rs",
+    ),
+    (
         Code::RequestMalformed,
         "Envoy answers such requests itself: src/config/request/tests.rs",
     ),

@@ -173,7 +173,7 @@ fn of_schemas() -> Vec<Case> {
             "a multiple of next to nothing",
             &json!({"multipleOf": 1e-300}),
             "1.7e308",
-            broken,
+            None,
         ),
     ]
 }

@@ -28,6 +28,7 @@ use forecourt::exchange::{Exchange, Step};
 use forecourt::head::{Headers, RequestHead};
 use forecourt::policy::Policy;
 use forecourt::time::UnixTime;
+use forecourt::token::identity::NoIdentities;
 use forecourt::token::{Env, InWasm, InlineOnly};
 use forecourt::trace::Trace;
 use serde_json::{Value, json};
@@ -60,6 +61,7 @@ fn decide(policy: &Rc<Policy>, index: usize, case: &Case) -> Option<&'static str
     let env = Env {
         now: UnixTime::default(),
         keys: &InlineOnly,
+        identities: &NoIdentities,
         crypto: &InWasm,
         cache: None,
     };

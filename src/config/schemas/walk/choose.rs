@@ -42,10 +42,7 @@ impl Choice {
             return;
         };
         let property = &self.property;
-        let named = |names: &[&String]| {
-            json!({"type": "object", "required": [property],
-                "properties": {property: {"enum": names}}})
-        };
+        let member = |names: &[&String]| json!({property: {"enum": names}});
         let names_of = |index: usize| {
             let names = self.by_name.iter();
             let own = names.filter(|(_, chosen)| **chosen == index);
@@ -55,13 +52,19 @@ impl Choice {
         let chosen: Vec<_> = branches
             .map(|(index, branch)| (names_of(index), branch))
             .filter(|(names, _)| !names.is_empty())
-            .map(|(names, branch)| json!({"if": named(&names), "then": branch}))
+            .map(|(names, branch)| {
+                json!({"then": branch, "if": {"type": "object", "required": [property],
+                    "properties": member(&names)}})
+            })
             .collect();
-        let mut all = named(&self.by_name.keys().collect::<Vec<_>>());
-        if self.null {
-            all["type"] = json!(["object", "null"]);
-        }
-        all["allOf"] = chosen.into();
+        let all_names: Vec<_> = self.by_name.keys().collect();
+        let kind = if self.null {
+            json!(["object", "null"])
+        } else {
+            json!("object")
+        };
+        let all = json!({"type": kind, "required": [property], "properties": member(&all_names),
+            "allOf": chosen});
         match keywords.get_mut("allOf") {
             Some(Value::Array(list)) => list.push(all),
             Some(_) => {}
