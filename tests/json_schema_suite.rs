@@ -300,7 +300,7 @@ mod files {
     }
 
     pub fn setting(name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        std::env::var_os(name)?.into_string().ok()
     }
 
     pub fn say(note: &str) {

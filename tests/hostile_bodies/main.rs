@@ -11,6 +11,7 @@
     clippy::indexing_slicing,
     missing_docs
 )]
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
 mod cases;
 #[cfg(not(target_arch = "wasm32"))]

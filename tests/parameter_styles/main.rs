@@ -3,11 +3,13 @@
 //! through the real module in real Envoy.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     missing_docs,
     reason = "a test's helpers fail by panicking"
 )]
+#![allow(clippy::disallowed_methods, reason = "tests read the clock")]
 
 mod hostile;
 mod in_envoy;
