@@ -328,11 +328,7 @@ fn run_natively(policy: &Rc<Policy>, head: &Head, case: &Case) -> (Outcome, Stri
         }
         Step::Forward(edits) => {
             seen.apply(&edits);
-            let target = RequestHead {
-                headers: seen.clone(),
-            };
             outcome.service = Some(Service {
-                target: String::from_utf8_lossy(target.target()).into_owned(),
                 headers: texts(&seen),
                 body,
             });
@@ -489,10 +485,6 @@ async fn run_in_envoy(
                 headers,
                 body: seen.body,
             }
-        service: seen.into_iter().next().map(|seen| Service {
-            target: seen.target,
-            headers: text(seen.headers),
-            body: seen.body,
         }),
         monitored: None,
     }

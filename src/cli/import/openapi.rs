@@ -12,8 +12,8 @@ use super::issuers::Issuers;
 use super::report::{Kind, Report};
 use super::security::Security;
 use crate::cli::policy_file::Finding;
-use crate::route::Router;
 use crate::route::template::Template;
+use crate::route::{Router, Slashes};
 
 /// Methods that an operation can have, in the order of routes.
 const METHODS: [&str; 8] = [
@@ -226,7 +226,9 @@ impl<'d> Import<'d, '_> {
         };
         let methods = [method.to_ascii_uppercase()];
         let index = self.routes.len();
-        if let Err(conflict) = self.router.insert(&[], &methods, &template, index) {
+        let slashes = Slashes::default();
+        let inserted = self.router.insert(&[], &methods, &template, slashes, index);
+        if let Err(conflict) = inserted {
             let other = self
                 .routes
                 .get(conflict.with)
