@@ -53,6 +53,16 @@ impl Policy {
         bodies.map(BodyRule::max_bytes).max().unwrap_or(0)
     }
 
+    /// The largest head of a request that some route sets a limit to, in bytes; 0 if none does.
+    pub fn largest_headers(&self) -> u64 {
+        let rules = self.routes.iter().filter_map(|route| route.params.as_ref());
+        rules
+            .map(|rule| rule.max_headers as u64)
+            .filter(|limit| *limit < u64::from(u32::MAX))
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Makes the routes' hints those of this instance's role.
     pub fn take_role(&mut self) {
         match self.role {

@@ -59,7 +59,7 @@ codes! {
     TokenUnsupported "token_unsupported" 401 "Unsupported token"
         "The token's header asks for something that is never honoured: `crit`, `b64`, compression or encryption.",
     TokenSignatureRemoved "token_signature_removed" 401 "Signature removed"
-        "The signature part reads `SIGNATURE_REMOVED_BY_GOOGLE`: Cloud Run's own check ran before this filter and took it away.",
+        "The signature part reads `SIGNATURE_REMOVED_BY_GOOGLE`: Cloud Run's own check ran before this filter and took it away. Run this filter before that check, or have callers send a second token in a header that the issuer's `from` names.",
     IssuerUnknown "issuer_unknown" 401 "Unknown issuer"
         "`iss` is not an issuer that this route accepts.",
     AlgorithmNotAllowed "algorithm_not_allowed" 401 "Algorithm not allowed"

@@ -57,8 +57,10 @@ fn file(path: &str) -> String {
     fs::read_to_string(tree().join(path)).unwrap()
 }
 
+/// The first document; what comes with a manifest follows it.
 fn yaml(text: &str) -> Value {
-    serde_yaml_ng::from_str(text).unwrap()
+    let first = text.split("\n---\n").next().unwrap();
+    serde_yaml_ng::from_str(first).unwrap()
 }
 
 #[test]
@@ -201,6 +203,8 @@ issuers:
     audiences: [orders-api]
     algorithms: [ES256]
     jwks: { discovery: true, keysHost: "keys.partners.example:8443" }
+services:
+  orders: { url: https://orders-abc123-ew.a.run.app, identity: metadata }
 routes:
   - match: { methods: [GET], path: /orders }
     access: { anyOf: [customers, partners] }
@@ -232,14 +236,19 @@ fn every_server_outside_the_mesh_gets_a_cluster_that_speaks_tls() {
     };
     let hosts = [
         "keys.partners.example",
+        "orders-abc123-ew.a.run.app",
         "partners.example",
         "www.googleapis.com",
     ];
-    let entries: Vec<_> = named("ServiceEntry")
-        .iter()
-        .map(|spec| &spec["hosts"][0])
-        .collect();
-    assert_eq!(entries, hosts);
+    let entries = named("ServiceEntry");
+    let (metadata, secure): (Vec<&Value>, Vec<&Value>) = entries
+        .into_iter()
+        .partition(|spec| spec["hosts"][0] == "metadata.google.internal");
+    let ports: Vec<&Value> = metadata.iter().map(|spec| &spec["ports"]).collect();
+    let plain = json!([{ "number": 80, "name": "http-80", "protocol": "HTTP" }]);
+    assert_eq!(ports, [&plain]);
+    let secure: Vec<&Value> = secure.iter().map(|spec| &spec["hosts"][0]).collect();
+    assert_eq!(secure, hosts);
     for (rule, host) in named("DestinationRule").iter().zip(hosts) {
         assert_eq!(rule["host"], host);
         let tls = &rule["trafficPolicy"]["portLevelSettings"][0]["tls"];

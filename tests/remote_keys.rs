@@ -427,7 +427,7 @@ async fn a_cluster_that_is_not_there_refuses_and_harms_nobody() {
         ],
     });
     let mut bootstrap = bootstrap(&service, &policy);
-    bootstrap.key_servers.clear();
+    bootstrap.servers.clear();
     let envoy = start_with(&bootstrap, &Options::default()).await;
     let token = Key::new("a").token();
     for _ in 0..3 {

@@ -18,17 +18,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use forecourt::cli::client::{self, Protocol};
 use forecourt::cli::envoy::{Envoy, Options};
-use forecourt::cli::serve::{Reply, Service as Backend};
+use forecourt::cli::keys::IssuerKey;
+use forecourt::cli::serve::{Metadata, Reply, Service as Backend};
 use forecourt::config;
 use forecourt::exchange::{AnswerStep, Exchange, Step};
 use forecourt::head::{Edit, Headers, RequestHead, ResponseHead};
 use forecourt::policy::Policy;
 use forecourt::reply::Code;
 use forecourt::time::UnixTime;
+use forecourt::token::algorithm::Algorithm;
 use forecourt::token::identity::StandIn;
+use forecourt::token::mint::SigningKey;
 use forecourt::token::{Env, InWasm, InlineOnly};
 use forecourt::trace::Trace;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use support::envoy::{bootstrap, start_with};
 use support::keys;
 use support::scenario::{self, Case, Engine, Outcome, Request, Scenario, Service, values};
@@ -64,8 +67,9 @@ fn natively() {
 async fn in_real_envoy() {
     let mut failures = Vec::new();
     for (path, scenario) in scenario::all() {
-        let document = policy(&scenario);
+        let mut document = policy(&scenario);
         let service = Backend::start().unwrap();
+        let _metadata = metadata(&mut document);
         let options = Options {
             log_level: "info".into(),
             ..Options::default()
@@ -187,6 +191,19 @@ fn every_reason_code_is_shown_in_both_engines() {
         let elsewhere = ELSEWHERE.iter().any(|(listed, _)| listed == code);
         assert_eq!(engines, if elsewhere { 0 } else { 2 }, "{}", code.as_str());
     }
+}
+
+/// A metadata server for a policy that needs one.
+fn metadata(document: &mut Value) -> Option<Metadata> {
+    let services = document.get("services")?.as_object()?;
+    services
+        .values()
+        .find(|service| service["identity"] == "metadata")?;
+    let key = SigningKey::generate(Algorithm::Rs256).unwrap();
+    let kid = "metadata".to_owned();
+    let metadata = Metadata::start(IssuerKey { kid, key }, "edge@shop.example", 3600).unwrap();
+    document["metadataServer"] = json!({ "url": metadata.url() });
+    Some(metadata)
 }
 
 fn policy(scenario: &Scenario) -> Value {

@@ -10,6 +10,7 @@ use super::envoy::filter::WASM;
 use crate::config;
 use crate::config::problem::{Place, Problems, Warnings};
 use crate::policy::{BodyChecks, Policy, Role};
+use crate::service::SERVICE;
 
 const MANAGER: &str = ".HttpConnectionManager";
 const PROTOCOL_OPTIONS: &str = ".HttpProtocolOptions";
@@ -192,6 +193,7 @@ impl<'a> Checker<'a> {
             }
             if let Some(policy) = self.plugin(plugin, &entry.place) {
                 self.role_in_listener(policy.role, cache.is_some(), &entry.place);
+                self.services(&policy, manager, at);
             }
         }
         if found {
@@ -238,6 +240,66 @@ impl<'a> Checker<'a> {
             _ => return,
         };
         self.problems.add(at, message);
+    }
+
+    /// Each of several services needs a route of its own, and what goes there with an identity may go
+    /// nowhere else. Routes that Envoy discovers are not here to see.
+    fn services(&mut self, policy: &Policy, manager: &'a Map<String, Value>, at: &Place) {
+        let Some(routes) = get(manager, "route_config") else {
+            return;
+        };
+        let at = at.key("route_config");
+        let several = policy.services.len() > 1;
+        for service in policy.services.iter().filter(|_| several) {
+            if !leads_to(routes, &service.name) {
+                self.problems.add(
+                    &at,
+                    format!(
+                        "no route takes requests with `{SERVICE}: {}` only, so they go wherever \
+                         other routes lead; render with this policy's `services`",
+                        service.name
+                    ),
+                );
+            }
+        }
+        if policy
+            .services
+            .iter()
+            .any(|service| service.caller.is_some())
+        {
+            self.strays(routes, &at);
+        }
+    }
+
+    /// Settings by which Envoy itself sends a request on to others.
+    fn strays(&mut self, value: &Value, at: &Place) {
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.strays(item, &at.index(index));
+                }
+            }
+            Value::Object(members) => {
+                if get(members, "request_mirror_policies").is_some() {
+                    self.problems.add(
+                        at,
+                        "mirrors requests, identity token and all, to another cluster; drop \
+                         `request_mirror_policies`",
+                    );
+                }
+                if get(members, "internal_redirect_policy").is_some() {
+                    self.warnings.add(
+                        at,
+                        "follows a service's redirects inside Envoy, so an identity token could \
+                         go where the service says; drop `internal_redirect_policy`",
+                    );
+                }
+                for (key, value) in members {
+                    self.strays(value, &at.key(key));
+                }
+            }
+            _ => {}
+        }
     }
 
     fn paths(&mut self, manager: &Map<String, Value>, at: &Place) {
@@ -388,6 +450,24 @@ fn targets<'a>(value: &'a Value, named: &mut BTreeSet<&'a str>) {
             members.values().for_each(|value| targets(value, named));
         }
         _ => {}
+    }
+}
+
+/// Whether some route asks for that service's name in its header.
+fn leads_to(routes: &Value, service: &str) -> bool {
+    match routes {
+        Value::Array(items) => items.iter().any(|item| leads_to(item, service)),
+        Value::Object(members) => {
+            let matching = object(members, "match").and_then(|matching| get(matching, "headers"));
+            let headers = matching.and_then(Value::as_array).into_iter().flatten();
+            let named = headers.filter_map(Value::as_object).any(|header| {
+                let exact = object(header, "string_match").and_then(|text| get(text, "exact"));
+                text(header, "name") == Some(SERVICE) && exact.is_some_and(|name| name == service)
+            });
+            (named && get(members, "route").is_some())
+                || members.values().any(|value| leads_to(value, service))
+        }
+        _ => false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::envoy::{Bootstrap, Cache, Filter, Upstream, extended};
+use super::envoy::{Bootstrap, Cache, Filter, NamedUpstream, backends, extended};
 use super::istio::{Kind, Manifest, Place};
 use super::output::{Failure, exit, say};
 use super::policy_file::PolicyFile;
@@ -32,8 +32,11 @@ struct EnvoyArgs {
     /// The policy, YAML or JSON; `-` for standard input
     file: PathBuf,
     /// The service: http://HOST:PORT, https://HOST, or h2c://HOST:PORT for HTTP/2 without TLS
-    #[arg(long, value_name = "URL")]
-    upstream: Upstream,
+    ///
+    /// May be left out where the policy has `services` with a `url`. NAME=URL, repeated, puts one of
+    /// them elsewhere; a URL alone all that are not named.
+    #[arg(long, value_name = "[NAME=]URL")]
+    upstream: Vec<NamedUpstream>,
     /// Where clients connect; a port alone is on loopback
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10000", value_parser = listen_address)]
     listen: SocketAddr,
@@ -58,7 +61,8 @@ const ENVOY_EXAMPLES: &str = "\
 Examples:
   forecourt render envoy shop.yaml --upstream http://127.0.0.1:8080 --listen 0.0.0.0:80
   forecourt render envoy shop.yaml --upstream http://127.0.0.1:8080 --module ./forecourt.wasm
-  forecourt render envoy shop.yaml --upstream https://shop-abc123-ew.a.run.app > envoy.yaml";
+  forecourt render envoy shop.yaml --upstream https://shop-abc123-ew.a.run.app > envoy.yaml
+  forecourt render envoy services.yaml --upstream orders=http://127.0.0.1:8081 > envoy.yaml";
 
 /// Print manifests for Istio
 ///
@@ -139,7 +143,7 @@ impl Args {
 impl Target {
     fn render(&self, policy: &PolicyFile) -> Result<Vec<Value>, Failure> {
         match self {
-            Self::Envoy(args) => Ok(vec![args.bootstrap(policy).to_value()]),
+            Self::Envoy(args) => Ok(vec![args.bootstrap(policy)?.to_value()]),
             Self::Istio(args) => args.manifests(policy),
         }
     }
@@ -163,19 +167,20 @@ fn print(values: &[Value], format: Form) -> Result<String, Failure> {
 }
 
 impl EnvoyArgs {
-    fn bootstrap(&self, policy: &PolicyFile) -> Bootstrap {
+    fn bootstrap(&self, policy: &PolicyFile) -> Result<Bootstrap, Failure> {
         let filter = Filter {
             module: self.module.clone(),
             policy: super::print::json(policy.json()),
         };
-        let mut bootstrap = Bootstrap::new(self.upstream.clone(), Some(filter));
+        let compiled = policy.policy();
+        let backends = backends(&compiled, &self.upstream).map_err(Failure::usage)?;
+        let mut bootstrap = Bootstrap::before(backends, Some(filter));
         bootstrap.listen = self.listen;
         bootstrap.admin = self.admin;
         bootstrap.trusted_ca = self.trusted_ca.clone();
         bootstrap.cache = self.cache;
-        bootstrap.largest_body = policy.policy().largest_body();
-        bootstrap.reach_issuers(&policy.policy());
-        bootstrap
+        bootstrap.fit(&compiled);
+        Ok(bootstrap)
     }
 }
 

@@ -9,7 +9,9 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::envoy::{Bootstrap, Cache, Envoy, Filter, Options, Upstream};
+use super::envoy::{
+    Backend, Bootstrap, Cache, Envoy, Filter, NamedUpstream, Options, Upstream, backends,
+};
 use super::output::{Failure, Paint, exit, note, say};
 use super::policy_file::PolicyFile;
 use super::run::{Parts, asked_to_end, block_on, listen_address, load_policy};
@@ -26,8 +28,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
     /// The service: http://HOST:PORT, https://HOST, or h2c://HOST:PORT for HTTP/2 without TLS
-    #[arg(long, value_name = "URL")]
-    upstream: Upstream,
+    ///
+    /// May be left out where the policy has `services` with a `url`. NAME=URL, repeated, puts one of
+    /// them elsewhere; a URL alone all that are not named.
+    #[arg(long, value_name = "[NAME=]URL")]
+    upstream: Vec<NamedUpstream>,
     /// Where clients connect; a port alone is on loopback, port 0 is any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10000", value_parser = listen_address)]
     listen: SocketAddr,
@@ -73,11 +78,14 @@ impl Args {
     }
 
     async fn serve(&self, policy: &PolicyFile) -> Result<(), Failure> {
+        let backends = backends(&policy.policy(), &self.upstream).map_err(Failure::usage)?;
         if !self.no_upstream_check {
-            knock(&self.upstream).await?;
+            for backend in &backends {
+                knock(&backend.upstream).await?;
+            }
         }
         let envoy_binary = self.parts.envoy()?;
-        let configuration = self.bootstrap(policy)?.to_value();
+        let configuration = self.bootstrap(policy, backends.clone())?.to_value();
         let options = Options {
             log_level: self.log_level.clone(),
             workers: self.workers,
@@ -91,7 +99,7 @@ impl Args {
             envoy = start => envoy.map_err(Failure::no)?,
             ended = &mut end => return Ok(ended?),
         };
-        say(&self.banner(&envoy, &envoy_binary.found))?;
+        say(&self.banner(&envoy, &backends, &envoy_binary.found))?;
         tokio::select! {
             ended = &mut end => ended?,
             status = envoy.ended() => return Err(Failure::no(format!("Envoy ended by itself ({status})"))),
@@ -102,27 +110,31 @@ impl Args {
         Ok(())
     }
 
-    fn bootstrap(&self, policy: &PolicyFile) -> Result<Bootstrap, Failure> {
+    fn bootstrap(&self, policy: &PolicyFile, backends: Vec<Backend>) -> Result<Bootstrap, Failure> {
         let filter = Filter {
             module: self.parts.module()?,
             policy: policy.json().to_string(),
         };
-        let mut bootstrap = Bootstrap::new(self.upstream.clone(), Some(filter));
+        let mut bootstrap = Bootstrap::before(backends, Some(filter));
         bootstrap.listen = self.listen;
         bootstrap.admin = self.admin;
         bootstrap.trusted_ca = self.trusted_ca.clone();
         bootstrap.cache = self.cache;
-        bootstrap.largest_body = policy.policy().largest_body();
-        bootstrap.reach_issuers(&policy.policy());
+        bootstrap.fit(&policy.policy());
         Ok(bootstrap)
     }
 
-    fn banner(&self, envoy: &Envoy, found: &str) -> String {
+    fn banner(&self, envoy: &Envoy, backends: &[Backend], found: &str) -> String {
         let paint = Paint::for_stdout();
         let listening = paint.bold(&format!("http://{}", envoy.listener()));
         let mut banner = format!("Forecourt is up.\n\n  listens   {listening}\n");
+        for Backend { name, upstream, .. } in backends {
+            let name = name
+                .as_ref()
+                .map_or_else(String::new, |name| format!(" ({name})"));
+            banner += &format!("  {:<9} {upstream}{name}\n", "service");
+        }
         for (name, value) in [
-            ("service", self.upstream.to_string()),
             ("policy", self.policy.display().to_string()),
             ("envoy", found.to_owned()),
             ("admin", format!("http://{}", envoy.admin())),

@@ -240,7 +240,7 @@ fn refuse_jws(flaw: JwsFlaw) -> Refusal {
     match flaw {
         JwsFlaw::SignatureRemoved => Refusal::new(
             Code::TokenSignatureRemoved,
-            "Cloud Run has checked this token and taken its signature away, so it cannot be checked again.",
+            "Cloud Run has checked this token and taken its signature away, so it cannot be checked again. Put the check before Cloud Run's own, or send a second token in a header that the policy's `from` names.",
         ),
         JwsFlaw::Encrypted => Refusal::new(
             Code::TokenUnsupported,

@@ -10,6 +10,7 @@ use forecourt::time::UnixTime;
 use forecourt::token::algorithm::Algorithm;
 use forecourt::token::claims::{ClaimPath, Claims};
 use forecourt::token::forward::Forward;
+use forecourt::token::identity::{IdentityToken, MAX_IDENTITY_BYTES};
 use forecourt::token::jws::Compact;
 use forecourt::token::key::Secrets;
 use forecourt::token::keyset::KeySet;
@@ -25,6 +26,7 @@ pub type Check = fn(&[u8]);
 pub const ALL: &[(&str, Check)] = &[
     ("token_claims", claims),
     ("token_fetched", fetched),
+    ("token_identity", identity),
     ("token_jws", jws),
     ("token_keys", keys),
     ("token_sources", sources),
@@ -42,6 +44,28 @@ pub fn jws(data: &[u8]) {
                 .signing_input
                 .ends_with(format!(".{payload}").as_bytes())
         );
+    }
+}
+
+/// An answer that is taken for an identity token is one for that audience, may stand in a header, and
+/// is not taken later than it says.
+pub fn identity(data: &[u8]) {
+    let now = UnixTime(1_800_000_000);
+    if let Ok(token) = IdentityToken::parse(data, "shop", now) {
+        assert_eq!(token.as_str().as_bytes(), data.trim_ascii());
+        assert!(token.as_str().len() <= MAX_IDENTITY_BYTES);
+        assert!(token.as_str().bytes().all(|byte| byte.is_ascii_graphic()));
+        let usable = token.usable_for(now);
+        assert!(usable > 0 && token.is_alive(UnixTime(now.0 + usable - 1)));
+        let claims = Compact::parse(token.as_str().as_bytes()).map(|token| token.payload);
+        let claims = claims.ok().and_then(|payload| Claims::parse(&payload).ok());
+        assert_eq!(
+            claims.as_ref().and_then(|claims| claims.text("aud")),
+            Some("shop")
+        );
+        assert!(IdentityToken::parse(data, "other", now).is_err());
+        let late = claims.and_then(|claims| claims.date("exp")).unwrap_or(now);
+        assert!(IdentityToken::parse(data, "shop", late.saturating_add(60)).is_err());
     }
 }
 

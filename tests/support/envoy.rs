@@ -24,7 +24,7 @@ pub fn bootstrap(service: &Service, policy: &Value) -> Bootstrap {
     let mut bootstrap = Bootstrap::new(service.url().parse().expect("a URL"), Some(filter));
     bootstrap.largest_body = 1024 * 1024;
     if let Ok(policy) = config::from_value(policy.clone()) {
-        bootstrap.reach_issuers(&policy);
+        bootstrap.reach_servers(&policy);
     }
     bootstrap
 }

@@ -1,5 +1,7 @@
 //! The example requests: what is sent, and what has to come of it.
 
+mod services;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -31,6 +33,8 @@ pub enum Part {
     Requests,
     /// Caching hints.
     Hints,
+    /// Public and private services.
+    Services,
 }
 
 /// What came of an example.
@@ -60,14 +64,23 @@ pub struct Outcome {
 /// Sends every example in turn.
 pub async fn run(world: &World) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = Vec::new();
+    // While the metadata server fails; the rest needs it.
+    for example in services::without_identity(world) {
+        outcomes.push(send(world, example).await?);
+    }
+    services::heal(world).await?;
     for example in examples(world) {
-        world.service.forget();
-        let answer = client::send(world.envoy.listener(), &example.request)
-            .await
-            .map_err(Failure::no)?;
-        outcomes.push(example.outcome(&answer, &world.service.seen()));
+        outcomes.push(send(world, example).await?);
     }
     Ok(outcomes)
+}
+
+async fn send(world: &World, example: Example) -> Result<Outcome, Failure> {
+    world.forget();
+    let answer = client::send(world.envoy.listener(), &example.request)
+        .await
+        .map_err(Failure::no)?;
+    Ok(example.outcome(&answer, &world.seen()))
 }
 
 impl Example {
@@ -144,6 +157,7 @@ fn examples(world: &World) -> Vec<Example> {
     let mut examples = tokens(world);
     examples.extend(requests(world));
     examples.extend(hints(world));
+    examples.extend(services::with_identity(world));
     examples
 }
 

@@ -10,7 +10,7 @@ use crate::cli::output::Paint;
 /// What is about to be seen.
 pub fn introduction(world: &World, paint: Paint) -> String {
     let mut text = format!(
-        "\n{}\n\n  client  →  Envoy + forecourt.wasm  →  service\n\n",
+        "\n{}\n\n  client  →  Envoy + forecourt.wasm  →  services\n\n",
         paint.bold("Forecourt in a real Envoy")
     );
     for (name, value) in [
@@ -19,8 +19,19 @@ pub fn introduction(world: &World, paint: Paint) -> String {
             format!("http://{}   {}", world.envoy.listener(), world.envoy_found),
         ),
         (
-            "service",
-            format!("{}   accepts whatever reaches it", world.service.url()),
+            "catalog",
+            format!("{}   accepts whatever reaches it", world.catalog.url()),
+        ),
+        (
+            "orders",
+            format!("{}   private, as on Cloud Run", world.orders.url()),
+        ),
+        (
+            "metadata",
+            format!(
+                "{}   gives the gateway's identity tokens",
+                world.metadata.url()
+            ),
         ),
         (
             "issuers",
@@ -55,6 +66,10 @@ pub fn outcomes(outcomes: &[Outcome], paint: Paint) -> String {
         (
             Part::Hints,
             "3. Caching hints: who may keep the answer, and how long?",
+        ),
+        (
+            Part::Services,
+            "4. Private services: is the gateway known, and the caller too?",
         ),
     ] {
         let _ = write!(text, "\n{}\n\n", paint.bold(title));

@@ -10,17 +10,22 @@ use super::POLICY;
 use super::offload::Offload;
 use crate::cli::client;
 use crate::cli::clock;
-use crate::cli::envoy::{Bootstrap, Envoy, EnvoyBinary, Filter};
+use crate::cli::envoy::{Bootstrap, Envoy, EnvoyBinary, Filter, backends};
 use crate::cli::keys::{IssuerKey, demo_dir};
 use crate::cli::output::{Failure, note};
 use crate::cli::policy_file::PolicyFile;
-use crate::cli::serve::{Issuer, Reply, Service, issuer::JWKS_PATH};
+use crate::cli::serve::{Gate, Issuer, Metadata, Reply, Seen, Service, issuer::JWKS_PATH};
 use crate::cli::token;
+use crate::token::algorithm::Algorithm;
 
 /// The demo, running.
 pub struct World {
-    /// The service behind Envoy.
-    pub service: Service,
+    /// The service that anybody may call.
+    pub catalog: Service,
+    /// The private service.
+    pub orders: Service,
+    /// The metadata server, beside Envoy.
+    pub metadata: Metadata,
     /// Envoy with the module.
     pub envoy: Envoy,
     /// The listeners with Envoy's own cache, and their service.
@@ -58,22 +63,35 @@ impl World {
         let path = write_policy(&folder, &[("customers", &customers), ("staff", &staff)]).await?;
         let policy = PolicyFile::load(&path).map_err(Failure::no)?;
 
-        let service = shop()?;
+        let (metadata, orders) = orders(&policy, &folder)?;
+        let catalog = catalog()?;
         let filter = Filter {
             module: module.clone(),
             policy: policy.json().to_string(),
         };
-        let upstream = service.url().parse().map_err(Failure::no)?;
-        let mut bootstrap = Bootstrap::new(upstream, Some(filter));
+        let here = [("catalog", &catalog), ("orders", &orders)]
+            .map(|(name, service)| format!("{name}={}", service.url()).parse());
+        let here: Result<Vec<_>, _> = here.into_iter().collect();
+        let here = here.map_err(Failure::no)?;
+        let backends = backends(&policy.policy(), &here).map_err(Failure::no)?;
+        let mut bootstrap = Bootstrap::before(backends, Some(filter));
+        for identity in &policy.policy().identities {
+            let here = metadata.url().parse().map_err(Failure::no)?;
+            bootstrap
+                .servers
+                .insert(identity.server.cluster.clone(), here);
+        }
         bootstrap.listen = listen;
-        bootstrap.largest_body = policy.policy().largest_body();
+        bootstrap.fit(&policy.policy());
         let offload = Offload::prepare(&mut bootstrap, &module, &folder)?;
         note("Starting Envoy, which compiles the module (some seconds)");
         let envoy = Envoy::start(binary, &bootstrap)
             .await
             .map_err(Failure::no)?;
         Ok(Self {
-            service,
+            catalog,
+            orders,
+            metadata,
             envoy,
             offload,
             envoy_found: binary.found.clone(),
@@ -82,6 +100,17 @@ impl World {
             staff,
             forger,
         })
+    }
+
+    /// What has reached the services.
+    pub fn seen(&self) -> Vec<Seen> {
+        [self.catalog.seen(), self.orders.seen()].concat()
+    }
+
+    /// Forgets it.
+    pub fn forget(&self) {
+        self.catalog.forget();
+        self.orders.forget();
     }
 
     /// Ends everything.
@@ -128,18 +157,24 @@ async fn write_policy(folder: &Path, parties: &[(&str, &Party)]) -> Result<PathB
     Ok(path)
 }
 
-/// The service: it takes whatever comes, and says nothing to caches.
-fn shop() -> Result<Service, Failure> {
-    let service = Service::start()?;
+/// The service account as which the gateway runs.
+const GATEWAY: &str = "gateway@shop-prod.iam.gserviceaccount.com";
+/// How long identity tokens live, in seconds: minutes instead of Google's hour, so that one can see
+/// them being fetched anew.
+const IDENTITY_LIFETIME: u64 = 180;
+
+/// The private service, with what stands before it on Cloud Run, and the metadata server whose tokens
+/// that accepts. The metadata server fails until it is told otherwise.
+fn orders(policy: &PolicyFile, folder: &Path) -> Result<(Metadata, Service), Failure> {
+    let key = IssuerKey::load_or_make(folder, "metadata", Algorithm::Rs256).map_err(Failure::no)?;
+    let policy = policy.policy();
+    let audience = policy.identities.first().map(|identity| &identity.audience);
+    let audience = audience.ok_or_else(|| Failure::no("the policy has no private service"))?;
+    let gate = Gate::new(audience, &key.jwks(), GATEWAY).map_err(Failure::no)?;
+    let metadata = Metadata::start(key, GATEWAY, IDENTITY_LIFETIME)?;
+    metadata.answer(Some(Reply::status(503)));
+    let service = Service::start_behind(gate)?;
     for (what, reply) in [
-        (
-            "GET /products/42",
-            Reply::json(
-                200,
-                &json!({ "id": 42, "name": "Red kettle", "price": "24.90" }),
-            ),
-        ),
-        ("DELETE /products/42", Reply::status(204)),
         (
             "POST /orders",
             Reply::json(201, &json!({ "order": 1001, "status": "accepted" })),
@@ -152,12 +187,30 @@ fn shop() -> Result<Service, Failure> {
             ),
         ),
         (
-            "GET /prices",
-            Reply::json(200, &json!({ "KET-0042": "19.90" })),
-        ),
-        (
             "GET /account",
             Reply::json(200, &json!({ "name": "Alice", "points": 120 })),
+        ),
+    ] {
+        service.answer(what, reply);
+    }
+    Ok((metadata, service))
+}
+
+/// The public service: it takes whatever comes, and says nothing to caches.
+fn catalog() -> Result<Service, Failure> {
+    let service = Service::start()?;
+    for (what, reply) in [
+        (
+            "GET /products/42",
+            Reply::json(
+                200,
+                &json!({ "id": 42, "name": "Red kettle", "price": "24.90" }),
+            ),
+        ),
+        ("DELETE /products/42", Reply::status(204)),
+        (
+            "GET /prices",
+            Reply::json(200, &json!({ "KET-0042": "19.90" })),
         ),
         ("POST /feedback", Reply::status(204)),
     ] {

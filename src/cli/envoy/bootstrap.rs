@@ -1,18 +1,20 @@
 //! A whole Envoy configuration: one listener, the filter, the services behind it, the admin
 //! interface.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::backend::{self, Backend};
 use super::cache::{self, Cache};
 use super::extended;
 use super::filter::Filter;
 use super::upstream::Upstream;
 use crate::policy::Policy;
 use crate::token::KeySource;
+use crate::token::remote::Endpoint;
 
 /// The smallest buffer a connection gets, in bytes. Envoy's guide for edges says 32 KiB; a little
 /// more lets a body of 64 KiB wait for its check without asking twice.
@@ -36,14 +38,16 @@ pub struct Bootstrap {
     pub filter: Option<Filter>,
     /// Envoy's own cache behind the filter; without one it goes by what the service says alone.
     pub cache: Option<Cache>,
-    /// The service behind.
-    pub upstream: Upstream,
+    /// The services behind.
+    pub backends: Vec<Backend>,
     /// Authorities to trust for `https` upstreams; the system's own if `None`.
     pub trusted_ca: Option<PathBuf>,
     /// The largest body that a filter holds back, in bytes.
     pub largest_body: u64,
-    /// Servers of issuers' keys, by the cluster names that the policy gives them.
-    pub key_servers: BTreeMap<String, Upstream>,
+    /// The largest head of a request that a route takes, in bytes; 0 leaves it to Envoy.
+    pub largest_headers: u64,
+    /// Servers that the module calls itself, by the cluster names that the policy gives them.
+    pub servers: BTreeMap<String, Upstream>,
     /// More listeners by name, to compare ways of doing it in one Envoy: of each of these its
     /// listener, and its service as a cluster of that name.
     pub beside: BTreeMap<String, Self>,
@@ -52,34 +56,54 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Loopback only, on ports the system chooses.
     pub fn new(upstream: Upstream, filter: Option<Filter>) -> Self {
+        Self::before(vec![upstream.into()], filter)
+    }
+
+    /// The same before services that the policy names.
+    pub fn before(backends: Vec<Backend>, filter: Option<Filter>) -> Self {
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
             listen: loopback,
             admin: loopback,
             filter,
             cache: None,
-            upstream,
+            backends,
             trusted_ca: None,
             largest_body: 0,
-            key_servers: BTreeMap::new(),
+            largest_headers: 0,
+            servers: BTreeMap::new(),
             beside: BTreeMap::new(),
         }
     }
 
-    /// Has a cluster made for every server that the policy fetches keys from.
-    pub fn reach_issuers(&mut self, policy: &Policy) {
+    /// Makes room for what the policy lets through, and clusters for the servers that it names.
+    pub fn fit(&mut self, policy: &Policy) {
+        self.largest_body = policy.largest_body();
+        self.largest_headers = policy.largest_headers();
+        self.reach_servers(policy);
+    }
+
+    /// Has a cluster made for every server that the policy fetches keys or tokens from.
+    pub fn reach_servers(&mut self, policy: &Policy) {
+        for identity in &policy.identities {
+            let Endpoint { url, cluster } = &identity.server;
+            self.reach(cluster, url.authority(), url.is_secure());
+        }
         for issuer in &policy.issuers {
             let KeySource::Remote(remote) = &issuer.keys else {
                 continue;
             };
             for (cluster, authority, secure) in remote.clusters() {
-                let scheme = if secure { "https" } else { "http" };
-                // Host and port have been checked with the policy.
-                if let Ok(server) = format!("{scheme}://{authority}").parse() {
-                    let servers = &mut self.key_servers;
-                    servers.entry(cluster.to_owned()).or_insert(server);
-                }
+                self.reach(cluster, authority, secure);
             }
+        }
+    }
+
+    fn reach(&mut self, cluster: &str, authority: &str, secure: bool) {
+        let scheme = if secure { "https" } else { "http" };
+        // Host and port have been checked with the policy.
+        if let Ok(server) = format!("{scheme}://{authority}").parse() {
+            self.servers.entry(cluster.to_owned()).or_insert(server);
         }
     }
 
@@ -103,48 +127,69 @@ impl Bootstrap {
 
     fn listeners(&self) -> Vec<Value> {
         let beside = self.beside.iter();
-        std::iter::once(self.listener(LISTENER, UPSTREAM))
-            .chain(beside.map(|(name, other)| other.listener(name, name)))
+        std::iter::once(self.listener(LISTENER, &self.backends))
+            .chain(beside.map(|(name, other)| other.listener(name, &other.called(name))))
+            .collect()
+    }
+
+    /// Its services, each as a cluster of that name.
+    fn called(&self, name: &str) -> Vec<Backend> {
+        let cluster = || name.to_owned();
+        let backends = self.backends.iter().cloned();
+        backends
+            .map(|backend| Backend {
+                cluster: cluster(),
+                ..backend
+            })
             .collect()
     }
 
     fn clusters(&self) -> Vec<Value> {
-        let roots = self.trusted_ca.as_deref();
+        let own = self.backends.iter().map(|backend| (self, backend.clone()));
         let beside = self.beside.iter();
-        let beside = beside.map(|(name, other)| other.service(name));
-        let servers = self.key_servers.iter();
-        let keys = servers
-            // Keys may come from the service itself.
-            .filter(|(name, _)| *name != UPSTREAM)
-            .map(|(name, server)| server.cluster(name, SMALLEST_BUFFER, roots));
-        std::iter::once(self.service(UPSTREAM))
-            .chain(beside)
-            .chain(keys)
-            .collect()
+        let beside = beside.flat_map(|(name, other)| {
+            let backends = other.called(name).into_iter();
+            backends.map(move |backend| (other, backend))
+        });
+        let mut made = BTreeSet::new();
+        let mut clusters = Vec::new();
+        // Two services may share a cluster, and keys may come from a service.
+        for (whose, backend) in own.chain(beside) {
+            if made.insert(backend.cluster.clone()) {
+                clusters.push(whose.service(&backend));
+            }
+        }
+        let servers = self.servers.iter();
+        let servers = servers.filter(|(name, _)| !made.contains(name.as_str()));
+        clusters.extend(servers.map(|(name, server)| {
+            let cluster = server.cluster(name, SMALLEST_BUFFER, self.trusted_ca.as_deref());
+            // An issuer whose name is not found for now is no reason not to start.
+            extended(cluster, json!({ "wait_for_warm_on_init": false }))
+        }));
+        clusters
     }
 
-    fn service(&self, name: &str) -> Value {
-        let roots = self.trusted_ca.as_deref();
-        let service = self.upstream.cluster(name, self.buffer_limit(), roots);
+    fn service(&self, backend: &Backend) -> Value {
+        let service = backend.cluster(self.buffer_limit(), self.trusted_ca.as_deref());
         match (&self.filter, self.cache) {
             (Some(filter), Some(_)) => cache::behind(filter, service),
             _ => service,
         }
     }
 
-    fn listener(&self, name: &str, cluster: &str) -> Value {
+    fn listener(&self, name: &str, backends: &[Backend]) -> Value {
         json!({
             "name": name,
             "address": socket_address(self.listen),
             "per_connection_buffer_limit_bytes": self.buffer_limit(),
             "filter_chains": [{ "filters": [{
                 "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": self.connection_manager(cluster),
+                "typed_config": self.connection_manager(backends),
             }]}],
         })
     }
 
-    fn connection_manager(&self, cluster: &str) -> Value {
+    fn connection_manager(&self, backends: &[Backend]) -> Value {
         let router = json!({
             "name": "envoy.filters.http.router",
             "typed_config": {
@@ -160,7 +205,7 @@ impl Bootstrap {
             (Some(filter), Some(cache)) => cache::before(filter, cache),
         };
         filters.push(router);
-        json!({
+        let manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "forecourt",
             "codec_type": "AUTO",
@@ -188,28 +233,24 @@ impl Bootstrap {
             "route_config": { "name": "forecourt", "virtual_hosts": [{
                 "name": "all",
                 "domains": ["*"],
-                "routes": [{ "match": { "prefix": "/" }, "route": self.route(cluster) }],
+                "routes": backend::routes(backends),
             }]},
             "http_filters": filters,
-        })
+        });
+        match self.header_limit() {
+            None => manager,
+            Some(limit) => extended(manager, json!({ "max_request_headers_kb": limit })),
+        }
     }
 
-    fn route(&self, cluster: &str) -> Value {
-        let route = json!({
-            "cluster": cluster,
-            // What Cloud Run allows a request by default.
-            "timeout": "300s",
-            // Only a request that never reached the service may be sent again.
-            "retry_policy": { "retry_on": "connect-failure", "num_retries": 2 },
-        });
-        match self.upstream.host_rewrite() {
-            None => route,
-            Some(host) => {
-                let rewrite =
-                    json!({ "host_rewrite_literal": host, "append_x_forwarded_host": true });
-                extended(route, rewrite)
-            }
-        }
+    /// The limit on a request's head, in KiB, where Envoy's own would answer 431 before the filter can
+    /// say why.
+    fn header_limit(&self) -> Option<u64> {
+        /// What Envoy takes if it is not told, and at most.
+        const ENVOYS: std::ops::Range<u64> = 60..8193;
+        // Some more for the sizes and punctuation that Envoy counts and the filter does not.
+        let wanted = self.largest_headers / 1024 + 4;
+        (wanted > ENVOYS.start).then_some(wanted.min(ENVOYS.end - 1))
     }
 
     fn buffer_limit(&self) -> u64 {
@@ -228,8 +269,8 @@ pub(crate) fn buffer_limit(largest_body: u64) -> u64 {
 /// The listener's name in Envoy.
 pub(super) const LISTENER: &str = "forecourt";
 
-/// The name of the service's cluster.
-const UPSTREAM: &str = "upstream";
+/// The cluster's name of a service that the policy does not name.
+pub(super) const UPSTREAM: &str = "upstream";
 
 fn socket_address(address: SocketAddr) -> Value {
     json!({ "socket_address": {
@@ -396,7 +437,8 @@ mod tests {
             manager(b)["route_config"]["virtual_hosts"][0]["routes"][0]["route"].clone()
         };
         assert_eq!(route(&bootstrap).get("host_rewrite_literal"), None);
-        bootstrap.upstream = "https://a.run.app".parse().unwrap();
+        let upstream: Upstream = "https://a.run.app".parse().unwrap();
+        bootstrap.backends = vec![upstream.into()];
         assert_eq!(route(&bootstrap)["host_rewrite_literal"], "a.run.app");
     }
 
@@ -413,10 +455,11 @@ mod tests {
                 "c": { "issuer": "https://c.example", "audiences": "x",
                        "jwks": { "uri": "http://localhost:1/k", "cluster": "upstream" } },
             },
+            "services": { "orders": { "url": "https://orders.a.run.app", "identity": "metadata" } },
             "routes": [],
         }));
         let mut bootstrap = bootstrap();
-        bootstrap.reach_issuers(&policy.unwrap());
+        bootstrap.fit(&policy.unwrap());
         let clusters = bootstrap.to_value()["static_resources"]["clusters"].clone();
         let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
         let shown: Vec<_> = clusters
@@ -442,8 +485,25 @@ mod tests {
                 ("a-keys", "keys.a.example", true),
                 ("b", "keys.b.example", true),
                 ("b-meta", "b.example", true),
+                (
+                    "metadata.google.internal",
+                    "metadata.google.internal",
+                    false
+                ),
             ]
         );
+    }
+
+    #[test]
+    fn heads_may_be_as_large_as_the_policy_lets_them() {
+        let mut bootstrap = bootstrap();
+        for (largest, limit) in [(0, None), (60 << 10, Some(64)), (1 << 30, Some(8192))] {
+            bootstrap.largest_headers = largest;
+            let held = manager(&bootstrap)
+                .get("max_request_headers_kb")
+                .and_then(Value::as_u64);
+            assert_eq!(held, limit);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Envoy, from its configuration to its running process.
 
+pub mod backend;
 pub mod bootstrap;
 pub mod cache;
 pub mod filter;
@@ -8,6 +9,7 @@ pub mod log;
 pub mod process;
 pub mod upstream;
 
+pub use backend::{Backend, NamedUpstream, backends};
 pub use bootstrap::Bootstrap;
 pub use cache::Cache;
 pub use filter::Filter;

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::cli::envoy::{Bootstrap, Cache, Filter, extended};
+use crate::cli::envoy::{Bootstrap, Cache, Filter, backends, extended};
 
 const POLICY: &str = r#"{
     "version": "forecourt/v1",
@@ -170,4 +170,62 @@ fn dumps_and_discovered_filters_are_read_too() {
     let own = extended(own, json!({ "@type": kind }));
     dump["configs"][2]["ecds_filters"] = json!([{ "ecds_filter": own }]);
     assert!(problems(&dump).is_empty(), "{:?}", problems(&dump));
+}
+
+/// Two services, one of them private.
+fn with_services(cache: Option<Cache>) -> Value {
+    let policy = json!({
+        "version": "forecourt/v1",
+        "services": {
+            "orders": { "url": "https://orders-abc123-ew.a.run.app", "identity": "metadata" },
+            "shop": { "url": "https://shop-abc123-ew.a.run.app" },
+        },
+        "defaultService": "shop",
+        "routes": [{ "match": { "path": "/orders" }, "access": "public", "to": "orders" }],
+    });
+    let compiled = config::from_value(policy.clone()).unwrap();
+    let filter = Filter {
+        module: "forecourt.wasm".into(),
+        policy: policy.to_string(),
+    };
+    let mut bootstrap = Bootstrap::before(backends(&compiled, &[]).unwrap(), Some(filter));
+    bootstrap.fit(&compiled);
+    bootstrap.cache = cache;
+    bootstrap.to_value()
+}
+
+fn routes(document: &mut Value) -> &mut Vec<Value> {
+    let routes = manager(document).pointer_mut("/route_config/virtual_hosts/0/routes");
+    routes.unwrap().as_array_mut().unwrap()
+}
+
+#[test]
+fn every_service_has_its_route() {
+    for cache in [None, Some(Cache::Simple), Some(Cache::V2)] {
+        let (problems, warnings) = check(&with_services(cache));
+        assert!(problems.is_empty(), "{cache:?}: {:?}", problems.0);
+        assert!(warnings.0.is_empty(), "{cache:?}: {:?}", warnings.0);
+    }
+    let mut document = with_services(None);
+    routes(&mut document).remove(0);
+    only(&document, "`x-forecourt-service: orders` only");
+    let mut document = with_services(None);
+    routes(&mut document)[0]["match"]["headers"][0]["string_match"] = json!({ "prefix": "orders" });
+    only(&document, "`x-forecourt-service: orders` only");
+    let mut document = with_services(None);
+    routes(&mut document)[1]["match"]["headers"][0]["name"] = json!("x-service");
+    only(&document, "`x-forecourt-service: shop` only");
+}
+
+#[test]
+fn an_identity_goes_to_its_service_alone() {
+    let mut document = with_services(None);
+    routes(&mut document)[0]["route"]["request_mirror_policies"] = json!([{ "cluster": "shop" }]);
+    only(&document, "mirrors requests, identity token and all");
+    let mut document = with_services(None);
+    routes(&mut document)[0]["route"]["internal_redirect_policy"] = json!({});
+    let (problems, warnings) = check(&document);
+    assert!(problems.is_empty(), "{:?}", problems.0);
+    assert_eq!(warnings.0.len(), 1);
+    assert!(warnings.0[0].message.contains("internal_redirect_policy"));
 }

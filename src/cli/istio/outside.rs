@@ -13,7 +13,7 @@ use super::ManifestError;
 use crate::cli::envoy::extended;
 use crate::policy::Policy;
 use crate::token::KeySource;
-use crate::token::remote::{Endpoint, Remote, Start};
+use crate::token::remote::{Endpoint, Remote, Start, Url};
 
 /// A server that the proxy calls by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,7 +172,55 @@ pub(super) fn reach(
             *jwks = extended(jwks.take(), Value::Object(settings));
         }
     }
+    for service in &policy.services {
+        let Some(url) = &service.url else {
+            continue;
+        };
+        let cluster = find(&service.cluster, url, &mut servers)?;
+        let raw = document
+            .get_mut("services")
+            .and_then(|services| services.get_mut(&service.name));
+        set_cluster(raw, &cluster);
+    }
+    // All tokens come from one server.
+    if let Some(identity) = policy.identities.first() {
+        let Endpoint { url, cluster } = &identity.server;
+        let cluster = find(cluster, url, &mut servers)?;
+        let document = document.as_object_mut();
+        let raw = document.map(|members| members.entry("metadataServer").or_insert(json!({})));
+        set_cluster(raw, &cluster);
+    }
     Ok(servers)
+}
+
+fn set_cluster(raw: Option<&mut Value>, cluster: &str) {
+    if let Some(raw) = raw {
+        *raw = extended(raw.take(), json!({ "cluster": cluster }));
+    }
+}
+
+/// The mesh's name for a cluster that reaches that URL.
+fn find(
+    cluster: &str,
+    url: &Url,
+    servers: &mut BTreeSet<Outside>,
+) -> Result<String, ManifestError> {
+    find_authority(cluster, url.authority(), url.is_secure(), servers)
+}
+
+fn find_authority(
+    cluster: &str,
+    authority: &str,
+    secure: bool,
+    servers: &mut BTreeSet<Outside>,
+) -> Result<String, ManifestError> {
+    if cluster.starts_with("outbound|") {
+        return Ok(cluster.to_owned());
+    }
+    let server = Outside::new(authority, secure)?;
+    let name = server.cluster();
+    servers.insert(server);
+    Ok(name)
 }
 
 /// What has to change in `jwks`.
@@ -180,19 +228,10 @@ fn reach_issuer(
     remote: &Remote,
     servers: &mut BTreeSet<Outside>,
 ) -> Result<Map<String, Value>, ManifestError> {
-    let mut find = |cluster: &str, authority: &str, secure| {
-        if cluster.starts_with("outbound|") {
-            return Ok(cluster.to_owned());
-        }
-        let server = Outside::new(authority, secure)?;
-        let name = server.cluster();
-        servers.insert(server);
-        Ok(name)
-    };
     let mut settings = Map::new();
     match &remote.start {
         Start::Keys(Endpoint { url, cluster }) => {
-            let cluster = find(cluster, url.authority(), url.is_secure())?;
+            let cluster = find(cluster, url, servers)?;
             settings.insert("cluster".into(), cluster.into());
         }
         Start::Discovery {
@@ -201,8 +240,8 @@ fn reach_issuer(
             keys_cluster,
             ..
         } => {
-            let metadata = find(cluster, url.authority(), url.is_secure())?;
-            let keys = find(keys_cluster, keys_authority, url.is_secure())?;
+            let metadata = find(cluster, url, servers)?;
+            let keys = find_authority(keys_cluster, keys_authority, url.is_secure(), servers)?;
             if metadata != keys {
                 let uri = url.to_string();
                 let document = json!({ "uri": uri, "cluster": metadata });
@@ -285,6 +324,37 @@ mod tests {
             json!({ "cluster": "outbound|443||www.googleapis.com" })
         );
         assert_eq!(servers.len(), 1);
+    }
+
+    #[test]
+    fn services_and_the_metadata_server_are_reached_too() {
+        let url = "https://orders-abc123-ew.a.run.app";
+        let document = json!({ "version": "forecourt/v1", "routes": [], "services": {
+            "orders": { "url": url, "identity": "metadata" },
+            "near": { "url": "http://near.shop.svc.cluster.local:8080" },
+            "elsewhere": { "cluster": "outbound|80||elsewhere.shop.svc.cluster.local" },
+        }});
+        let (rendered, servers) = reached(&document).unwrap();
+        let cluster = |name: &str| rendered["services"][name]["cluster"].clone();
+        assert_eq!(
+            cluster("orders"),
+            "outbound|443||orders-abc123-ew.a.run.app"
+        );
+        assert_eq!(
+            cluster("near"),
+            "outbound|8080||near.shop.svc.cluster.local"
+        );
+        assert_eq!(
+            cluster("elsewhere"),
+            "outbound|80||elsewhere.shop.svc.cluster.local"
+        );
+        assert_eq!(
+            rendered["metadataServer"]["cluster"],
+            "outbound|80||metadata.google.internal"
+        );
+        let identity = config::from_value(rendered).unwrap().identities.remove(0);
+        assert_eq!(identity.audience, url);
+        assert_eq!(servers.len(), 3);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, http};
 use serde_json::{Value, json};
 
+use super::gate::Gate;
 use super::server::{Body, Server};
 use crate::cli::client::pairs;
 
@@ -26,6 +27,7 @@ pub struct Service {
 #[derive(Debug, Default)]
 struct State {
     seen: Vec<Seen>,
+    turned_away: usize,
     replies: BTreeMap<String, Reply>,
 }
 
@@ -142,6 +144,26 @@ impl Service {
         Ok(Self { server, state })
     }
 
+    /// Starts a private service on a free port of 127.0.0.1: only what the gate lets through reaches
+    /// it.
+    pub fn start_behind(gate: Gate) -> io::Result<Self> {
+        let state = Arc::<Mutex<State>>::default();
+        let shared = Arc::clone(&state);
+        let server = Server::start(0, move |mut request: hyper::Request<Incoming>| {
+            let (gate, state) = (gate.clone(), Arc::clone(&shared));
+            async move {
+                match gate.admit(request.headers_mut()) {
+                    Ok(()) => serve(request, state).await,
+                    Err(status) => {
+                        lock(&state).turned_away += 1;
+                        response(Reply::status(status))
+                    }
+                }
+            }
+        })?;
+        Ok(Self { server, state })
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
@@ -161,6 +183,11 @@ impl Service {
     /// How many requests have reached it, if only by their head.
     pub fn count(&self) -> usize {
         lock(&self.state).seen.len()
+    }
+
+    /// How many requests its gate has turned away.
+    pub fn turned_away(&self) -> usize {
+        lock(&self.state).turned_away
     }
 
     /// All that has reached it, in the order of the heads.
