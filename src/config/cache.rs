@@ -36,6 +36,8 @@ pub struct Around<'a> {
     pub choosy: bool,
     /// The names in its path template.
     pub parameters: &'a [String],
+    /// The request fields that its parameters stand in, in lower case.
+    pub fields: &'a [String],
 }
 
 impl RawCache {

@@ -3,6 +3,8 @@ mod body;
 mod params;
 mod plan;
 
+use std::collections::BTreeSet;
+
 use deserr::Deserr;
 use serde::Serialize;
 use serde_json::Value;
@@ -159,6 +161,13 @@ impl RawRequest {
         let mode = body.mode.or(self.mode).unwrap_or_default();
         rule.monitor = mode == RawPartMode::Monitor;
         (mode != RawPartMode::Off).then_some(rule)
+    }
+
+    /// The request fields that its parameters stand in, in lower case, each once.
+    pub(super) fn fields(&self) -> Vec<String> {
+        let parameters = self.parameters.iter().flatten();
+        let fields: BTreeSet<_> = parameters.filter_map(RawParameter::field).collect();
+        fields.into_iter().collect()
     }
 
     /// Compiles the rule for parameters, where there is one; `path_names` are the names in the

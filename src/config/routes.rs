@@ -113,11 +113,13 @@ impl Compiler<'_> {
             None => None,
         };
         let at_request = at.key("request");
+        let fields = request.map(RawRequest::fields).unwrap_or_default();
         let around = Around {
             public: access.is_public(),
             told: access.tells_the_service(),
             choosy: access.is_choosy(),
             parameters: &parameters,
+            fields: &fields,
         };
         let hints = match raw.cache.as_ref().and_then(|raw| raw.get(self.problems)) {
             Some(raw) => raw.compile(&at.key("cache"), around, self.problems, self.warnings),

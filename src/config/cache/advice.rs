@@ -40,6 +40,7 @@ pub fn give(raw: &RawCache, rule: &Rule, at: &Place, around: Around<'_>, warning
     }
     kept_failures(raw, rule, at, warnings);
     varying(rule, at, warnings);
+    depending(rule, at, around, warnings);
     searching(raw, at, warnings);
 }
 
@@ -213,6 +214,27 @@ fn varying(rule: &Rule, at: &Place, warnings: &mut Warnings) {
             _ => continue,
         };
         warnings.add(&at.key("vary").index(index), message);
+    }
+}
+
+/// A cache gives what it keeps whatever a field says that it was not told of.
+fn depending(rule: &Rule, at: &Place, around: Around<'_>, warnings: &mut Warnings) {
+    let cases = rule.cases.iter().map(|case| &case.wish);
+    let mut wishes = std::iter::once(&rule.base).chain(cases);
+    let for_all = (around.public || rule.shared) && rule.profile != Profile::Browser;
+    if !for_all || !wishes.any(|wish| wish.keep == Keep::Any) {
+        return;
+    }
+    for name in around.fields {
+        if !rule.vary.contains(name) {
+            warnings.add(
+                &at.key("vary"),
+                format!(
+                    "does not name `{name}`, which holds a parameter of the route: unless the \
+                     service does, the answer for one value is given for every other; add it"
+                ),
+            );
+        }
     }
 }
 

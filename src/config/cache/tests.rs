@@ -438,6 +438,57 @@ fn sharing_is_warned_of_where_the_answer_may_be_one_callers() {
 }
 
 #[test]
+fn a_field_that_the_route_reads_belongs_into_vary() {
+    let fields = ["cookie".to_owned(), "x-tenant".to_owned()];
+    let places = |around: Around<'_>, json: Value| {
+        let raw: RawCache = deserr::deserialize::<_, _, Problems>(json).unwrap();
+        let mut warnings = Warnings::default();
+        raw.compile(
+            &Place::root(),
+            around,
+            &mut Problems::default(),
+            &mut warnings,
+        );
+        let named = |name: &String| {
+            let name = format!("`{name}`");
+            warnings
+                .0
+                .iter()
+                .any(|warning| warning.message.contains(&name))
+        };
+        fields.each_ref().map(named)
+    };
+    let public = Around {
+        public: true,
+        fields: &fields,
+        ..Around::default()
+    };
+    let own = Around {
+        public: false,
+        ..public
+    };
+    for (around, json, wanted) in [
+        (public, json!({ "ttl": 5 }), [true, true]),
+        (
+            public,
+            json!({ "ttl": 5, "vary": ["X-Tenant"] }),
+            [true, false],
+        ),
+        (public, json!({ "ttl": 5, "private": true }), [false, false]),
+        (public, json!({ "noStore": true }), [false, false]),
+        (
+            public,
+            json!({ "ttl": 5, "profile": "browser" }),
+            [false, false],
+        ),
+        (own, json!({ "ttl": 5 }), [false, false]),
+        (own, json!({ "ttl": 5, "shared": true }), [true, true]),
+    ] {
+        assert_eq!(places(around, json.clone()), wanted, "{json}");
+    }
+}
+
+#[test]
 fn a_public_route_has_no_caller_to_keep_answers_for() {
     let raw: RawCache =
         deserr::deserialize::<_, _, Problems>(json!({ "ttl": 5, "edge": "perUser" })).unwrap();

@@ -174,6 +174,15 @@ fn reserve_names(params: &mut [Param]) {
 }
 
 impl RawParameter {
+    /// The request field that it stands in, in lower case, if it stands in one.
+    pub(super) fn field(&self) -> Option<String> {
+        match self.location {
+            RawLocation::Header => Some(self.name.to_ascii_lowercase()),
+            RawLocation::Cookie => Some("cookie".to_owned()),
+            RawLocation::Path | RawLocation::Query => None,
+        }
+    }
+
     /// Its schema, with the place.
     pub(super) fn schema_at(&self, at: &Place) -> Option<(Place, &Value)> {
         Some((at.key("schema"), self.schema.as_ref()?))
