@@ -11,7 +11,7 @@ use crate::{policy, target};
 
 /// What Envoy may come to take for bodies of a mebibyte, in bytes: the module's memory in each of its
 /// threads, code that V8 compiles anew, and buffers.
-const MOST: u64 = 400 << 20;
+const MOST: u64 = 160 << 20;
 
 async fn ask(envoy: &Envoy, index: usize, case: &Case) -> Option<String> {
     let request = case.fields.iter().fold(
