@@ -229,7 +229,7 @@ fn without_hints(mut policy: Value) -> Value {
 
 /// The rows as a table, with their sum.
 pub fn table(rows: &[Row], paint: Paint) -> String {
-    let title = "4. Envoy's own cache: how many requests does the service still see?";
+    let title = "5. Envoy's own cache: how many requests does the service still see?";
     let mut text = format!("\n{}\n\n", paint.bold(title));
     let width = rows.iter().map(|row| row.what.len()).max().unwrap_or(0);
     let header = format!(
