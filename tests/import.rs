@@ -790,3 +790,30 @@ fn issuers_that_do_not_fit_are_refused() {
         assert_eq!(problems[0].place.as_str(), place, "{text}: {problems:#?}");
     }
 }
+
+/// The README's document and issuers become the policy that stands below them.
+#[test]
+fn the_readmes_document_becomes_its_policy() {
+    let readme = include_str!("../README.md");
+    let section = readme
+        .split("## Import an OpenAPI document")
+        .nth(1)
+        .unwrap();
+    let mut blocks = section
+        .split("```yaml\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap());
+    let (text, issuers, policy) = (
+        blocks.next().unwrap(),
+        blocks.next().unwrap(),
+        blocks.next().unwrap(),
+    );
+    let issuers = Issuers::read(&Document::parse(issuers).unwrap()).unwrap();
+    let options = Options {
+        issuers: Some(issuers),
+        ..Options::default()
+    };
+    let imported = read(text, &options).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!(imported.draft.yaml(), policy);
+    assert!(imported.report.is_empty(), "{}", imported.report);
+}

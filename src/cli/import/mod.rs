@@ -2,6 +2,7 @@
 
 mod body;
 mod convert;
+mod diff;
 mod discriminator;
 mod documents;
 mod draft;
@@ -20,11 +21,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+pub use diff::{Change, Diff, Way};
 pub use documents::Documents;
 pub use draft::Draft;
 pub use issuers::Issuers;
 pub use openapi::{Imported, Options};
 pub use report::{Kind, Report};
+use serde_json::Value;
 
 use super::Format;
 use super::output::{Failure, exit, note, say};
@@ -49,7 +52,7 @@ enum From {
 /// guessed, is counted on standard error and listed by --report with its place in the document.
 ///
 /// Exit code 0: the policy is complete, or closed with TODOs at which `forecourt check` stops.
-/// 1: the document is refused. 2: a file cannot be read.
+/// 1: the document is refused, or --diff found something looser. 2: a file cannot be read.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct OpenApi {
@@ -72,7 +75,12 @@ pub struct OpenApi {
     /// List what the policy does not express or had to be guessed, in a file or on standard error
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     report: Option<PathBuf>,
-    /// How to print the report
+    /// Print what the policy changes instead of the policy, loosened rules first. OLD is a policy, or
+    /// another document, which is imported in the same way. Exit code 1: something is looser than
+    /// before, or it cannot be told
+    #[arg(long, value_name = "OLD")]
+    diff: Option<PathBuf>,
+    /// How to print the report and the changes
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -81,7 +89,8 @@ const EXAMPLES: &str = "\
 Examples:
   forecourt import openapi petstore.yaml > shop.yaml
   forecourt import openapi petstore.yaml --issuers issuers.yaml --report=left-out.txt > shop.yaml
-  forecourt import openapi petstore.yaml --only pets --only 'GET /health' --base-path /v2";
+  forecourt import openapi petstore.yaml --only pets --only 'GET /health' --base-path /v2
+  forecourt import openapi petstore.yaml --diff shop.yaml";
 
 fn base_path(text: &str) -> Result<String, String> {
     match text.starts_with('/') {
@@ -120,7 +129,33 @@ impl OpenApi {
         let docs = load(&self.file, self.root.as_deref())?;
         let imported = import(&docs, &self.options()?).map_err(refused)?;
         self.tell(&imported)?;
-        say(&imported.draft.yaml())
+        match &self.diff {
+            Some(old) => self.compare(old, &imported),
+            None => say(&imported.draft.yaml()),
+        }
+    }
+
+    /// Says what the policy changes.
+    fn compare(&self, old: &Path, imported: &Imported) -> Result<(), Failure> {
+        let (document, _) = document(old).map_err(load_failure)?;
+        let old = match document.value.get("version").and_then(Value::as_str) {
+            Some(version) if version.starts_with("forecourt/") => document.value,
+            _ => {
+                // Its folder is its own, even where the new document's was named.
+                let docs = load(old, None)?;
+                let imported = import(&docs, &self.options()?).map_err(refused)?;
+                imported.draft.document()
+            }
+        };
+        let diff = Diff::of(&old, &imported.draft.document());
+        match self.format {
+            Format::Text => say(&diff.to_string())?,
+            Format::Json => say(&format!("{:#}\n", diff.json()))?,
+        }
+        match diff.is_safe() {
+            true => Ok(()),
+            false => Err(Failure::Told(1)),
+        }
     }
 
     fn options(&self) -> Result<Options, Failure> {
