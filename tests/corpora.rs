@@ -9,6 +9,8 @@
 
 #[path = "fuzz/hints.rs"]
 mod hints;
+#[path = "fuzz/import.rs"]
+mod import;
 #[path = "fuzz/schema.rs"]
 mod schema;
 #[path = "fuzz/token.rs"]
@@ -20,7 +22,9 @@ use std::path::{Path, PathBuf};
 type Target = (&'static str, fn(&[u8]));
 
 fn targets() -> impl Iterator<Item = &'static Target> {
-    [hints::ALL, schema::ALL, token::ALL].into_iter().flatten()
+    [hints::ALL, import::ALL, schema::ALL, token::ALL]
+        .into_iter()
+        .flatten()
 }
 
 fn fuzz(folder: &str) -> PathBuf {
