@@ -359,14 +359,20 @@ impl World {
             request.target.push_str(&format!("{separator}q=1"));
             request
         };
+        // One token each: where it is kept, another one is another key.
+        let (alice, bob) = (ask("alice"), ask("bob"));
         let mut keys = Vec::new();
-        for (user, reached) in [("alice", 1), ("bob", 1), ("alice", 0), ("bob", 0)] {
-            let request = ask(user);
+        for (user, request, reached) in [
+            ("alice", &alice, 1),
+            ("bob", &bob, 1),
+            ("alice", &alice, 0),
+            ("bob", &bob, 0),
+        ] {
             // The service means its answer for one caller, and says so.
             let reply = Reply::status(200)
                 .header("cache-control", "private, max-age=600, s-maxage=900")
                 .body(user);
-            let (answer, seen) = self.send_while(&request, reply).await;
+            let (answer, seen) = self.send_while(request, reply).await;
             assert_eq!(answer.text(), user, "{path}");
             assert_eq!(seen.len(), reached, "{path} for {user}");
             assert_eq!(
