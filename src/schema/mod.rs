@@ -12,14 +12,16 @@ mod json;
 mod media;
 mod multipart;
 pub mod params;
-mod shape;
 
 pub use body::{BodyPlan, BodyRule, Content, ContentCheck};
-pub use engine::{Schema, SchemaError, Schemas, options};
+pub use engine::{
+    BadPattern, Draft, FORMATS, Fault as SchemaFault, Finding as SchemaFinding,
+    MAX_DEPTH as MAX_SCHEMA_DEPTH, Mismatch, NUMBER_FORMATS, Path as SchemaPath, SUBSCHEMAS,
+    Schema, Schemas, Source as SchemaSource, TYPES, compile as compile_schemas,
+};
 pub use explain::MOST as MOST_VIOLATIONS;
 pub use form::{FieldRule, FormRule};
 pub use inflate::{Coding, InflateError, MAX_RATIO, inflate};
 pub use json::{Fault, Limits, parse as parse_json};
 pub use media::{Fit, MediaRange, MediaType, is_token};
 pub use multipart::{MultipartError, Part, parse as parse_multipart};
-pub use shape::{Choice, Cost, Shape, ShapeId, Shapes};

@@ -4,6 +4,8 @@
 use std::sync::LazyLock;
 
 use forecourt::config;
+use forecourt::config::problem::{Place, Problems};
+use forecourt::config::schemas::SchemaTable;
 use forecourt::head::{Headers, RequestHead};
 use forecourt::policy::Policy;
 use forecourt::reply::Refusal;
@@ -18,6 +20,7 @@ pub type Check = fn(&[u8]);
 
 /// Every check with the name of its target.
 pub const ALL: &[(&str, Check)] = &[
+    ("schema_engine", engine),
     ("schema_form", form),
     ("schema_inflate", inflate),
     ("schema_json", json),
@@ -138,6 +141,23 @@ pub fn form(data: &[u8]) {
         let twice = [data, b"&name=a&name=a"].concat();
         assert!(check(media, None, &twice).is_err());
     }
+}
+
+/// `[schema, value]`: a schema compiles or is refused with its place, and decides the same twice.
+pub fn engine(data: &[u8]) {
+    let Ok([schema, value]) = serde_json::from_slice::<[serde_json::Value; 2]>(data) else {
+        return;
+    };
+    let at = Place::root().key("schema");
+    let shared = [("A".to_owned(), schema.clone())].into();
+    let mut problems = Problems::default();
+    let table = SchemaTable::compile(&shared, &at, [(at.clone(), &schema)], &mut problems);
+    let Some(compiled) = table.get(&at) else {
+        assert!(!problems.is_empty());
+        return;
+    };
+    let checked = compiled.check(value.clone(), "body");
+    assert_eq!(checked, compiled.check(value, "body"));
 }
 
 /// The parts of a form, put together anew, are the same parts.

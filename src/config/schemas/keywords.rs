@@ -1,60 +1,12 @@
-//! The keywords of JSON Schema: drafts 2020-12 and 7.
+//! What the schema engine takes silently, as JSON Schema wants it, and an author did not mean.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-/// Where the keywords that hold subschemas apply them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Applies {
-    /// To the same value.
-    Same,
-    /// To the same value, errors kept as alternatives.
-    Alternatives,
-    /// To the member of that name.
-    Member,
-    /// To any member, or to members' names.
-    AnyMember,
-    /// To any element.
-    AnyElement,
-    /// Nowhere by itself: a place to refer to.
-    Nowhere,
-}
+use crate::config::problem::did_you_mean;
+use crate::schema::{FORMATS, NUMBER_FORMATS, SUBSCHEMAS};
 
-/// How a keyword holds subschemas.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Holds {
-    One,
-    List,
-    /// One, or a list of them (draft 7 `items`).
-    OneOrList,
-    /// A mapping of names to subschemas; other values (draft 7 `dependencies`) are passed over.
-    Named,
-}
-
-pub(super) const APPLICATORS: &[(&str, Holds, Applies)] = &[
-    ("not", Holds::One, Applies::Same),
-    ("if", Holds::One, Applies::Same),
-    ("then", Holds::One, Applies::Same),
-    ("else", Holds::One, Applies::Same),
-    ("allOf", Holds::List, Applies::Same),
-    ("anyOf", Holds::List, Applies::Alternatives),
-    ("oneOf", Holds::List, Applies::Alternatives),
-    ("dependentSchemas", Holds::Named, Applies::Same),
-    ("dependencies", Holds::Named, Applies::Same),
-    ("properties", Holds::Named, Applies::Member),
-    ("patternProperties", Holds::Named, Applies::AnyMember),
-    ("additionalProperties", Holds::One, Applies::AnyMember),
-    ("unevaluatedProperties", Holds::One, Applies::AnyMember),
-    ("propertyNames", Holds::One, Applies::AnyMember),
-    ("items", Holds::OneOrList, Applies::AnyElement),
-    ("prefixItems", Holds::List, Applies::AnyElement),
-    ("additionalItems", Holds::One, Applies::AnyElement),
-    ("unevaluatedItems", Holds::One, Applies::AnyElement),
-    ("contains", Holds::One, Applies::AnyElement),
-    ("$defs", Holds::Named, Applies::Nowhere),
-    ("definitions", Holds::Named, Applies::Nowhere),
-];
-
-pub(super) const OTHER_KEYWORDS: &[&str] = &[
+/// Keywords that hold no subschemas.
+const OTHER_KEYWORDS: &[&str] = &[
     "$anchor",
     "$comment",
     "$dynamicAnchor",
@@ -97,61 +49,63 @@ pub(super) const OTHER_KEYWORDS: &[&str] = &[
 ];
 
 /// Annotations of OpenAPI: they ask for nothing, so they may stay.
-pub(super) const ANNOTATIONS: &[&str] = &["discriminator", "example", "externalDocs", "xml"];
+const ANNOTATIONS: &[&str] = &["discriminator", "example", "externalDocs", "xml"];
 
-pub(super) const TYPES: &[&str] = &[
-    "array", "boolean", "integer", "null", "number", "object", "string",
-];
-
-/// Number formats of the OpenAPI format registry, which no engine asserts, and their bounds.
-pub(super) const NUMBER_FORMATS: &[(&str, i64, i64)] = &[
-    ("int8", -128, 127),
-    ("int16", -32_768, 32_767),
-    ("int32", -2_147_483_648, 2_147_483_647),
-    ("int64", i64::MIN, i64::MAX),
-    ("uint8", 0, 255),
-    ("uint16", 0, 65_535),
-    ("uint32", 0, 4_294_967_295),
-];
-
-/// Formats that are asserted.
-pub(super) const FORMATS: &[&str] = &[
-    "byte",
-    "date",
-    "date-time",
-    "duration",
-    "email",
-    "hostname",
-    "idn-email",
-    "ipv4",
-    "ipv6",
-    "iri",
-    "iri-reference",
-    "json-pointer",
-    "regex",
-    "relative-json-pointer",
-    "time",
-    "uri",
-    "uri-reference",
-    "uri-template",
-    "uuid",
-];
-
-/// Adds the bounds that a number format stands for.
-pub(super) fn bound_numbers(keywords: &mut Map<String, Value>) {
-    let format = keywords.get("format").and_then(Value::as_str);
-    let known = NUMBER_FORMATS
-        .iter()
-        .find(|(name, ..)| Some(*name) == format);
-    let Some((_, least, most)) = known else {
-        return;
-    };
-    let bounds = json!({"minimum": least, "maximum": most});
-    match keywords.get_mut("allOf") {
-        Some(Value::Array(list)) => list.push(bounds),
-        Some(_) => {}
-        None => {
-            keywords.insert("allOf".into(), json!([bounds]));
+/// Checks the keywords of one subschema; `tell` takes a keyword and what is wrong with it.
+pub(super) fn check(keywords: &Map<String, Value>, tell: &mut dyn FnMut(&str, String)) {
+    for (keyword, value) in keywords {
+        match (keyword.as_str(), value) {
+            ("nullable", _) => tell(
+                keyword,
+                "is OpenAPI 3.0 and means nothing in JSON Schema; add `null` to `type` instead"
+                    .into(),
+            ),
+            ("format", Value::String(format)) => check_format(format, tell),
+            ("pattern", Value::String(pattern)) => check_pattern(pattern, keyword, tell),
+            ("patternProperties", Value::Object(named)) => {
+                for pattern in named.keys() {
+                    check_pattern(pattern, keyword, tell);
+                }
+            }
+            (name, _) if known().any(|known| known == name) || ANNOTATIONS.contains(&name) => {}
+            (name, _) => {
+                let near = did_you_mean(name, known());
+                if !near.is_empty() {
+                    tell(name, format!("`{name}` is no keyword of JSON Schema{near}"));
+                }
+            }
         }
+    }
+}
+
+fn known() -> impl Iterator<Item = &'static str> {
+    let subschemas = SUBSCHEMAS.iter().map(|(name, _)| *name);
+    subschemas.chain(OTHER_KEYWORDS.iter().copied())
+}
+
+fn check_format(format: &str, tell: &mut dyn FnMut(&str, String)) {
+    let numbers = NUMBER_FORMATS.iter().map(|(name, ..)| *name);
+    let asserted = FORMATS.iter().map(|(name, _)| *name).chain(numbers);
+    if format == "idn-hostname" {
+        tell(
+            "format",
+            "is not asserted: its tables would make the module much larger; write `hostname` for \
+             names in their ASCII form, or a `pattern`"
+                .into(),
+        );
+    } else if !asserted.clone().any(|known| known == format) {
+        let near = did_you_mean(format, asserted);
+        if !near.is_empty() {
+            tell("format", format!("`{format}` is no known format{near}"));
+        }
+    }
+}
+
+fn check_pattern(pattern: &str, keyword: &str, tell: &mut dyn FnMut(&str, String)) {
+    if pattern.starts_with("/^") || pattern.len() > 2 && pattern.ends_with("$/") {
+        tell(
+            keyword,
+            "can never match: JSON Schema patterns stand without slashes around them".into(),
+        );
     }
 }
