@@ -33,6 +33,8 @@ pub struct Check<'s, 'v> {
     /// Results by node and address of the value, for checks that have become long: alternatives
     /// that lead to the same places would otherwise multiply with the depth of the value.
     known: BTreeMap<(NodeId, usize), bool>,
+    /// Whether the value being checked is one that was made for it: its address means nothing.
+    made: bool,
 }
 
 /// Which members or elements of one value have been evaluated.
@@ -79,6 +81,7 @@ impl<'s, 'v> Check<'s, 'v> {
             depth: 0,
             scope: Vec::new(),
             known: BTreeMap::new(),
+            made: false,
         }
     }
 
@@ -115,7 +118,16 @@ impl<'s, 'v> Check<'s, 'v> {
 
     /// Where dynamic references are, a result depends on the way that led there.
     fn remembers(&self) -> bool {
-        self.budget.is_long() && self.arena.dynamic.is_empty()
+        self.budget.is_long() && self.arena.dynamic.is_empty() && !self.made
+    }
+
+    /// Whether the name of a member is valid.
+    pub fn valid_name(&mut self, id: NodeId, name: &str) -> bool {
+        // A name is text, so there are no names inside it.
+        self.made = true;
+        let valid = self.valid(id, &Value::String(name.to_owned()), None);
+        self.made = false;
+        valid
     }
 
     /// Begins with a node; `false` where that would go too deep, or on for too long.
@@ -123,7 +135,7 @@ impl<'s, 'v> Check<'s, 'v> {
         if self.depth >= MAX_DEPTH {
             self.budget.give_up();
         }
-        if !self.budget.spend(1) {
+        if !self.budget.spend(node.cost) {
             return false;
         }
         self.depth += 1;
@@ -250,8 +262,7 @@ impl<'s, 'v> Check<'s, 'v> {
             }
             Rule::Pattern(pattern) => self.matches(*pattern, text),
             Rule::Format(format) => {
-                self.budget.spend((text.len() / 16) as u64)
-                    && format.holds(text, &self.arena.labels)
+                self.budget.spend(format.cost(text)) && format.holds(text, &self.arena.labels)
             }
             Rule::Encoded(json) => is_encoded(text, *json),
             Rule::Json => is_json(text.as_bytes()),
@@ -338,9 +349,7 @@ impl<'s, 'v> Check<'s, 'v> {
             Rule::MaxMembers(most) => members.len() as u64 <= *most,
             Rule::Required(names) => names.iter().all(|name| has(name)),
             Rule::Members(rule) => self.members(rule, members, seen),
-            Rule::Names(id) => members
-                .keys()
-                .all(|name| self.valid(*id, &Value::String(name.clone()), None)),
+            Rule::Names(id) => members.keys().all(|name| self.valid_name(*id, name)),
             Rule::DependentRequired(all) => all
                 .iter()
                 .all(|(name, names)| !has(name) || names.iter().all(|name| has(name))),

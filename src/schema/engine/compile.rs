@@ -179,6 +179,7 @@ impl<'s> Compiler<'s, '_, '_> {
                 Rule::UnevaluatedItems(_) | Rule::UnevaluatedMembers(_)
             )
         });
+        node.cost = 1 + node.rules.iter().map(Rule::cost).sum::<u64>();
         node.rules.iter_mut().for_each(|rule| {
             rule.edges(&mut |_, _| node.branches = true);
         });

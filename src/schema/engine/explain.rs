@@ -207,11 +207,11 @@ impl<'v> Pass<'_, 'v> {
     fn names(&mut self, id: NodeId, object: &'v Map<String, Value>) {
         let mut told = 0;
         for name in object.keys() {
-            let name = Value::String(name.clone());
-            if told == MOST || self.check.valid(id, &name, None) {
+            if told == MOST || self.check.valid_name(id, name) {
                 continue;
             }
             told += 1;
+            let name = Value::String(name.clone());
             for inner in violations(self.check.arena, id, &name, self.location) {
                 self.add("propertyNames", format!("member names: {}", inner.expected));
             }

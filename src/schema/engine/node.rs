@@ -44,6 +44,8 @@ pub struct Node {
     pub tracks: bool,
     /// Whether its rules lead to further nodes.
     pub branches: bool,
+    /// Steps that its own rules take.
+    pub cost: u64,
     pub resource: ResourceId,
     pub rules: Box<[Rule]>,
 }
@@ -152,6 +154,19 @@ pub struct If {
 }
 
 impl Rule {
+    /// Steps it takes by itself, whatever the value.
+    pub fn cost(&self) -> u64 {
+        let length = match self {
+            Self::Enum(choices) => choices.others.len(),
+            Self::Required(names) => names.len(),
+            Self::DependentRequired(all) => all.iter().map(|(_, names)| 1 + names.len()).sum(),
+            Self::DependentSchemas(all) => all.len(),
+            Self::AllOf(all) | Self::AnyOf(all) | Self::OneOf(all) => all.len(),
+            _ => 0,
+        };
+        length as u64 / 4
+    }
+
     /// Calls `edge` with each node it leads to, and whether that node applies to the same value.
     pub fn edges(&mut self, edge: &mut dyn FnMut(&mut NodeId, bool)) {
         match self {

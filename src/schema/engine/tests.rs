@@ -451,6 +451,26 @@ fn values_of_any_depth_keep_the_stack() {
 }
 
 #[test]
+fn names_are_each_looked_at_however_long_the_check_takes() {
+    let schema =
+        schema(json!({"propertyNames": {"anyOf": [{"pattern": "^a(b|c)*"}, {"maxLength": 0}]}}));
+    let mut object: serde_json::Map<String, Value> = (0..200_000)
+        .map(|n| (format!("a{n}"), Value::Null))
+        .collect();
+    assert!(passes(&schema, Value::Object(object.clone())));
+    object.insert("z".into(), Value::Null);
+    assert_eq!(told(&schema, Value::Object(object)).len(), 1);
+}
+
+#[test]
+fn looking_up_the_tables_of_unicode_has_its_price() {
+    let schema = schema(json!({"items": {"format": "regex"}}));
+    assert!(passes(&schema, json!([r"^\p{Lu}\P{Script=Greek}$"])));
+    let many = vec![r"\p{L}".repeat(1_000); 1_000];
+    assert!(!passes(&schema, json!(many)));
+}
+
+#[test]
 fn large_values_take_linear_time() {
     let unique = schema(json!({"uniqueItems": true, "items": {"maxLength": 8}}));
     let many: Vec<Value> = (0..100_000).map(|n| json!(n.to_string())).collect();

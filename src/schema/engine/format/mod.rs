@@ -98,6 +98,17 @@ impl Format {
         matches!(self, Self::Hostname | Self::Email | Self::IdnEmail)
     }
 
+    /// Steps that it takes to find out whether the text has the format.
+    pub fn cost(self, text: &str) -> u64 {
+        let length = text.len() as u64;
+        match self {
+            // Each property is looked up in the tables of Unicode.
+            Self::Regex if text.contains("\\p") || text.contains("\\P") => length * 1_000,
+            Self::Regex => length * 8,
+            _ => length / 4,
+        }
+    }
+
     /// Whether the text has the format.
     pub fn holds(self, text: &str, labels: &Labels) -> bool {
         match self {

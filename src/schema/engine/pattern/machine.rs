@@ -159,7 +159,12 @@ fn emit(tree: &Tree, ops: &mut Vec<Op>) -> Result<(), Bad> {
         Tree::Either(ways) => emit_either(ways, ops)?,
         Tree::Repeat(inner, least, most) => {
             for _ in 0..*least {
+                let before = ops.len();
                 emit(inner, ops)?;
+                if ops.len() == before {
+                    // Nothing, however often.
+                    break;
+                }
             }
             match most {
                 None => emit_loop(inner, ops)?,

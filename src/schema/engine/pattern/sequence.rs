@@ -87,7 +87,12 @@ fn collect(tree: &Tree, steps: &mut Vec<Step>) -> Option<()> {
             }),
             inner if Some(*least) == *most => {
                 for _ in 0..*least {
+                    let before = steps.len();
                     collect(inner, steps)?;
+                    if steps.len() == before {
+                        // Nothing, however often.
+                        break;
+                    }
                     if steps.len() > MAX_STEPS {
                         return None;
                     }
