@@ -17,9 +17,7 @@ use findings::place_below;
 
 /// Whether values of that `format` are checked, numbers included.
 pub fn is_asserted(format: &str) -> bool {
-    let numbers = keywords::NUMBER_FORMATS.iter().map(|(name, ..)| *name);
-    let mut asserted = keywords::FORMATS.iter().copied().chain(numbers);
-    asserted.any(|known| known == format)
+    keywords::asserted_formats().any(|known| known == format)
 }
 
 /// What stays readable in an address (RFC 3986 §2.3).

@@ -17,7 +17,7 @@ pub use body::{BodyPlan, BodyRule, Content, ContentCheck};
 pub use engine::{
     BadPattern, Draft, FORMATS, Fault as SchemaFault, Finding as SchemaFinding,
     MAX_DEPTH as MAX_SCHEMA_DEPTH, Mismatch, NUMBER_FORMATS, Path as SchemaPath, SUBSCHEMAS,
-    Schema, Schemas, Source as SchemaSource, TYPES, compile as compile_schemas,
+    Schema, Schemas, Source as SchemaSource, TYPES, compile as compile_schemas, is_pattern,
 };
 pub use explain::MOST as MOST_VIOLATIONS;
 pub use form::{FieldRule, FormRule};

@@ -231,9 +231,7 @@ impl<'d> Converter<'d> {
         if let Some(known) = self.patterns.get(pattern) {
             return *known;
         }
-        let compiles = crate::schema::options()
-            .build(&json!({"pattern": pattern}))
-            .is_ok();
+        let compiles = crate::schema::is_pattern(pattern);
         self.patterns.insert(pattern.to_owned(), compiles);
         compiles
     }

@@ -83,9 +83,14 @@ fn known() -> impl Iterator<Item = &'static str> {
     subschemas.chain(OTHER_KEYWORDS.iter().copied())
 }
 
-fn check_format(format: &str, tell: &mut dyn FnMut(&str, String)) {
+/// The formats that values are checked against.
+pub(super) fn asserted_formats() -> impl Iterator<Item = &'static str> + Clone {
     let numbers = NUMBER_FORMATS.iter().map(|(name, ..)| *name);
-    let asserted = FORMATS.iter().map(|(name, _)| *name).chain(numbers);
+    FORMATS.iter().map(|(name, _)| *name).chain(numbers)
+}
+
+fn check_format(format: &str, tell: &mut dyn FnMut(&str, String)) {
+    let asserted = asserted_formats();
     if format == "idn-hostname" {
         tell(
             "format",

@@ -32,7 +32,7 @@ pub use keyword::{Draft, SUBSCHEMAS};
 pub use node::TYPES;
 use node::{Arena, NOTHING, NodeId};
 pub use path::{MAX_DEPTH, Path};
-pub use pattern::Bad as BadPattern;
+pub use pattern::{Bad as BadPattern, is_pattern};
 
 /// A document to compile.
 #[derive(Clone, Debug)]

@@ -112,6 +112,11 @@ impl Builder {
     }
 }
 
+/// Whether the text is a pattern that schemas can have: one that runs in linear time.
+pub fn is_pattern(text: &str) -> bool {
+    Builder::default().add(text).is_ok()
+}
+
 /// Whether the text is a regular expression of ECMA-262, whatever it takes to run it.
 pub fn is_expression(text: &str) -> bool {
     parse::is_expression(text)
