@@ -2,6 +2,7 @@
 //!
 //! `#/$defs/…`, `#anchor` and relative references mean in each what they would mean in a file of its
 //! own; `#/schemas/NAME` means the policy's shared schema everywhere.
+mod choose;
 mod findings;
 mod keywords;
 
@@ -137,12 +138,17 @@ impl<'a> Documents<'a> {
             let known = self.places.get(document).zip(self.sources.get(document));
             known.map(|(place, source)| place_below(place, source.schema, pointer))
         };
-        let compiled = compile_schemas(&self.sources, &self.entries, &mut |path, keywords, _| {
-            keywords::check(keywords, &mut |keyword, message| {
-                if let Some(place) = place(path.document, &path.pointer()) {
-                    problems.add(&place.key(keyword), message);
+        let compiled = compile_schemas(&self.sources, &self.entries, &mut |path, keywords| {
+            let mut tell = |below: &[&str], message: String| {
+                if let Some(mut place) = place(path.document, &path.pointer()) {
+                    for key in below {
+                        place = place.key(key);
+                    }
+                    problems.add(&place, message);
                 }
-            });
+            };
+            keywords::check(keywords, &mut |keyword, message| tell(&[keyword], message));
+            choose::choice(self, keywords, path.document, &mut tell)
         });
         match compiled {
             Ok(schemas) => (problems.0.len() == before).then_some(schemas),

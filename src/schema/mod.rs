@@ -15,7 +15,7 @@ pub mod params;
 
 pub use body::{BodyPlan, BodyRule, Content, ContentCheck};
 pub use engine::{
-    BadPattern, Draft, FORMATS, Fault as SchemaFault, Finding as SchemaFinding,
+    BadPattern, Choice as SchemaChoice, FORMATS, Fault as SchemaFault, Finding as SchemaFinding,
     MAX_DEPTH as MAX_SCHEMA_DEPTH, Mismatch, NUMBER_FORMATS, Path as SchemaPath, SUBSCHEMAS,
     Schema, Schemas, Source as SchemaSource, TYPES, compile as compile_schemas, is_pattern,
 };

@@ -1,140 +1,95 @@
 //! `discriminator` (OpenAPI 3.1 §4.8.25): the branch of a `oneOf` or `anyOf` that a member names is
 //! the one that counts, even where the value matches others too, and the one whose errors are told.
 //!
-//! JSON Schema knows no such keyword, so the branches become `if`s and `then`s.
+//! JSON Schema knows no such keyword, so the schema engine is told what chooses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::{Here, Walk};
+use super::Documents;
 use crate::config::problem::did_you_mean;
-use crate::schema::{Choice as Outline, ShapeId};
+use crate::schema::SchemaChoice;
 
 /// How many references are followed to what a branch says of the member.
 const MAX_DEPTH: usize = 8;
 
-/// What chooses among the branches of one keyword.
-pub(super) struct Choice {
-    pub keyword: &'static str,
-    property: String,
-    /// Branches by the names that choose them.
-    by_name: BTreeMap<String, usize>,
-    /// Whether `null` passes without being chosen.
-    null: bool,
+/// Takes the keys below a subschema and what is wrong there.
+type Tell<'t> = dyn FnMut(&[&str], String) + 't;
+
+/// What the `discriminator` of a schema chooses by; `None` where it has none, or where a branch has
+/// no name: then `oneOf` and `anyOf` mean what they always mean.
+pub(super) fn choice(
+    documents: &Documents<'_>,
+    keywords: &Map<String, Value>,
+    document: usize,
+    tell: &mut Tell<'_>,
+) -> Option<SchemaChoice> {
+    let discriminator = keywords.get("discriminator")?;
+    let Some(property) = discriminator.get("propertyName").and_then(Value::as_str) else {
+        let message = "must have a `propertyName`, the member that chooses";
+        tell(&["discriminator"], message.into());
+        return None;
+    };
+    let (keyword, branches) = ["oneOf", "anyOf"].into_iter().find_map(|keyword| {
+        let branches = keywords.get(keyword)?.as_array()?;
+        Some((keyword, branches))
+    })?;
+    let mut by_name = mapped(discriminator, keyword, branches, tell);
+    documents.name_others(property, branches, document, &mut by_name);
+    let chosen: BTreeSet<_> = by_name.values().copied().collect();
+    let mut others = (0..branches.len()).filter(|index| !chosen.contains(index));
+    let is_null = |index: usize| branches.get(index).is_some_and(is_null);
+    let null = (0..branches.len()).any(is_null);
+    others.all(is_null).then(|| SchemaChoice {
+        keyword,
+        property: property.to_owned(),
+        by_name,
+        null,
+    })
 }
 
-impl Choice {
-    /// What it means for the outline; `branches` are those of the keyword.
-    pub(super) fn outline(&self, branches: &[ShapeId]) -> Outline {
-        let branch =
-            |(name, index): (&String, &usize)| Some((name.clone(), *branches.get(*index)?));
-        Outline {
-            member: self.property.clone(),
-            by_value: self.by_name.iter().filter_map(branch).collect(),
-        }
-    }
-
-    /// Puts keywords that are checked in the place of the branches.
-    pub(super) fn write(&self, keywords: &mut Map<String, Value>) {
-        let Some(Value::Array(branches)) = keywords.remove(self.keyword) else {
-            return;
-        };
-        let property = &self.property;
-        let member = |names: &[&String]| json!({property: {"enum": names}});
-        let names_of = |index: usize| {
-            let names = self.by_name.iter();
-            let own = names.filter(|(_, chosen)| **chosen == index);
-            own.map(|(name, _)| name).collect::<Vec<_>>()
-        };
-        let branches = branches.into_iter().enumerate();
-        let chosen: Vec<_> = branches
-            .map(|(index, branch)| (names_of(index), branch))
-            .filter(|(names, _)| !names.is_empty())
-            .map(|(names, branch)| {
-                json!({"then": branch, "if": {"type": "object", "required": [property],
-                    "properties": member(&names)}})
-            })
-            .collect();
-        let all_names: Vec<_> = self.by_name.keys().collect();
-        let kind = if self.null {
-            json!(["object", "null"])
-        } else {
-            json!("object")
-        };
-        let all = json!({"type": kind, "required": [property], "properties": member(&all_names),
-            "allOf": chosen});
-        match keywords.get_mut("allOf") {
-            Some(Value::Array(list)) => list.push(all),
-            Some(_) => {}
+/// The branches that the `mapping` names.
+fn mapped(
+    discriminator: &Value,
+    keyword: &str,
+    branches: &[Value],
+    tell: &mut Tell<'_>,
+) -> BTreeMap<String, usize> {
+    let references: Vec<Option<&str>> = branches.iter().map(reference).collect();
+    let mut by_name = BTreeMap::new();
+    let mapping = discriminator.get("mapping").and_then(Value::as_object);
+    for (name, target) in mapping.into_iter().flatten() {
+        let target = target.as_str().unwrap_or_default();
+        match branch_of(target, &references) {
+            Some(index) => {
+                by_name.insert(name.clone(), index);
+            }
             None => {
-                keywords.insert("allOf".into(), json!([all]));
+                let near = did_you_mean(target, references.iter().flatten().copied());
+                let message = format!("`{target}` is none of the schemas under `{keyword}`{near}");
+                tell(&["discriminator", "mapping", name], message);
             }
         }
     }
+    by_name
 }
 
-impl<'s> Walk<'_, 's> {
-    /// What the `discriminator` of a schema chooses by; `None` where it has none, or where a branch
-    /// has no name: then `oneOf` and `anyOf` mean what they always mean.
-    pub(super) fn choice(&mut self, keywords: &Map<String, Value>, here: &Here) -> Option<Choice> {
-        let discriminator = keywords.get("discriminator")?;
-        let at = here.place.key("discriminator");
-        let Some(property) = discriminator.get("propertyName").and_then(Value::as_str) else {
-            let message = "must have a `propertyName`, the member that chooses";
-            self.problems.add(&at, message);
-            return None;
-        };
-        let (keyword, branches) = ["oneOf", "anyOf"].into_iter().find_map(|keyword| {
-            let branches = keywords.get(keyword)?.as_array()?;
-            Some((keyword, branches))
-        })?;
-        let references: Vec<Option<&str>> = branches.iter().map(reference).collect();
-        let mut by_name = BTreeMap::new();
-        if let Some(Value::Object(mapping)) = discriminator.get("mapping") {
-            for (name, target) in mapping {
-                let target = target.as_str().unwrap_or_default();
-                match branch_of(target, &references) {
-                    Some(index) => {
-                        by_name.insert(name.clone(), index);
-                    }
-                    None => {
-                        let known = references.iter().flatten().copied();
-                        let near = did_you_mean(target, known);
-                        let message =
-                            format!("`{target}` is none of the schemas under `{keyword}`{near}");
-                        self.problems.add(&at.key("mapping").key(name), message);
-                    }
-                }
-            }
-        }
-        self.name_others(property, branches, here, &mut by_name);
-        let chosen: BTreeSet<_> = by_name.values().copied().collect();
-        let mut others = (0..branches.len()).filter(|index| !chosen.contains(index));
-        let is_null = |index: usize| branches.get(index).is_some_and(is_null);
-        let null = (0..branches.len()).any(is_null);
-        others.all(is_null).then(|| Choice {
-            keyword,
-            property: property.to_owned(),
-            by_name,
-            null,
-        })
-    }
-
+impl<'s> Documents<'s> {
     /// Names for the branches that the mapping does not name: what they say of the member
     /// themselves, as no other value of it could match; else the last step of their reference.
     fn name_others(
         &self,
         property: &str,
         branches: &[Value],
-        here: &Here,
+        document: usize,
         by_name: &mut BTreeMap<String, usize>,
     ) {
         let mapped: BTreeSet<_> = by_name.values().copied().collect();
         let mut names: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (index, branch) in branches.iter().enumerate() {
-            let stated = self.stated(branch, property, here.document, MAX_DEPTH);
+            let stated = self.stated(branch, property, document, MAX_DEPTH);
             let implied = reference(branch).map(last_step);
             // OpenAPI lets a schema's own name choose it beside the mapping.
             let implied = implied.filter(|name| match &stated {
@@ -207,11 +162,14 @@ impl<'s> Walk<'_, 's> {
         let (document, pointer) = match pointer.strip_prefix("/schemas/") {
             Some(path) => {
                 let (name, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
-                (*self.names.get(&unescape(name))?, rest)
+                (*self.shared.get(unescape(name).as_str())?, rest)
             }
             None => (document, pointer.as_ref()),
         };
-        Some((self.written.get(document)?.pointer(pointer)?, document))
+        Some((
+            self.sources.get(document)?.schema.pointer(pointer)?,
+            document,
+        ))
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Map, Number, Value};
 use super::budget::{Budget, parts};
 use super::equal::{equal, unique};
 use super::node::{
-    ANYTHING, Arena, Bound, BoundKind, Choices, Contains, If, Items, Members, NOTHING, Node,
-    NodeId, ResourceId, Rule,
+    ANYTHING, Arena, Bound, BoundKind, Choices, Chosen, Contains, If, Items, Members, NOTHING,
+    Node, NodeId, ResourceId, Rule,
 };
 use super::number::{Decimal, compare};
 use super::pattern::{PatternId, Scratch};
@@ -184,6 +184,7 @@ impl<'s, 'v> Check<'s, 'v> {
             Rule::OneOf(all) => self.one_of(all, value, seen),
             Rule::Not(id) => !self.valid(*id, value, None),
             Rule::If(branches) => self.branch(branches, value, seen),
+            Rule::Choose(chosen) => self.choose(chosen, value, seen),
             _ => match value {
                 Value::Number(number) => keeps_number(rule, number),
                 Value::String(text) => self.keeps_text(rule, text),
@@ -252,6 +253,25 @@ impl<'s, 'v> Check<'s, 'v> {
             branches.otherwise
         };
         self.valid(next, value, seen)
+    }
+
+    fn choose(&mut self, chosen: &Chosen, value: &Value, seen: Option<&mut Seen>) -> bool {
+        let Value::Object(members) = value else {
+            return chosen.null && value.is_null();
+        };
+        let mut found = members.iter().enumerate();
+        let found = found.find(|(_, (name, _))| **name == *chosen.property);
+        let Some((index, (_, member))) = found else {
+            return false;
+        };
+        let mut seen = seen;
+        if let Some(seen) = seen.as_deref_mut() {
+            seen.add(index);
+        }
+        match chosen.branch(member) {
+            Some(id) => self.valid(id, value, seen),
+            None => false,
+        }
     }
 
     fn keeps_text(&mut self, rule: &Rule, text: &str) -> bool {

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, VecDeque};
 use serde_json::{Map, Value};
 
 use super::format::Labels;
-use super::keyword::Draft;
 use super::node::{ANYTHING, Arena, NOTHING, Node, NodeId, ResourceId, Rule, Types};
 use super::path::Path;
 use super::pattern;
@@ -19,8 +18,22 @@ pub use keywords::NUMBER_FORMATS;
 
 use super::{Fault, Finding, Schemas, Source};
 
-/// What is called with each subschema, so that more can be said about it than the engine has to.
-pub type Visit<'v> = dyn FnMut(&Path<'_>, &Map<String, Value>, Draft) + 'v;
+/// What is called with each subschema, so that more can be said about it than the engine has to; it
+/// returns what chooses among the branches of `oneOf` or `anyOf`, if anything does.
+pub type Visit<'v> = dyn FnMut(&Path<'_>, &Map<String, Value>) -> Option<Choice> + 'v;
+
+/// What chooses among the branches of one keyword.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// `oneOf` or `anyOf`.
+    pub keyword: &'static str,
+    /// The member whose value chooses.
+    pub property: String,
+    /// Branches, by their number, by the names that choose them.
+    pub by_name: BTreeMap<String, usize>,
+    /// Whether `null` passes without being chosen.
+    pub null: bool,
+}
 
 /// Compiles documents; `entries` lists those that values are checked against.
 pub fn compile<'s>(
@@ -170,8 +183,8 @@ impl<'s> Compiler<'s, '_, '_> {
             return;
         }
         let draft = self.registry.draft(resource);
-        (self.visit)(path, keywords, draft);
-        let mut node = self.node(keywords, resource, draft, path);
+        let choice = (self.visit)(path, keywords);
+        let mut node = self.node(keywords, resource, draft, choice, path);
         node.resource = resource;
         node.tracks = node.rules.iter().any(|rule| {
             matches!(

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::check::{Check, Seen, named};
-use super::node::{Arena, Bound, BoundKind, Items, Members, NOTHING, Node, NodeId, Rule};
+use super::node::{Arena, Bound, BoundKind, Chosen, Items, Members, NOTHING, Node, NodeId, Rule};
 use super::path::escape;
 use crate::reply::Violation;
 use crate::schema::explain::{MOST, below, violation};
@@ -138,12 +138,35 @@ impl<'v> Pass<'_, 'v> {
                 };
                 self.node(next, value);
             }
+            Rule::Choose(chosen) => self.choose(chosen, value),
             Rule::UnevaluatedItems(_) | Rule::UnevaluatedMembers(_) => {}
             _ => match value {
                 Value::Object(object) => self.object(rule, object, value),
                 Value::Array(elements) => self.array(rule, elements, value),
                 _ => self.leaf(rule, value),
             },
+        }
+    }
+
+    /// Tells the errors of the branch that counts, or how to name one.
+    fn choose(&mut self, chosen: &Chosen, value: &'v Value) {
+        let Value::Object(object) = value else {
+            if !(chosen.null && value.is_null()) {
+                let or_null = if chosen.null { "null or " } else { "" };
+                self.add("type", format!("type {or_null}object"));
+            }
+            return;
+        };
+        let Some(member) = object.get(&*chosen.property) else {
+            return self.add_below(&chosen.property, "required", "this member is required");
+        };
+        match chosen.branch(member) {
+            Some(id) => self.node(id, value),
+            None => {
+                let names = chosen.by_name.iter().map(|(name, _)| (**name).into());
+                let names = Value::Array(names.collect());
+                self.add_below(&chosen.property, "enum", &format!("one of {names}"));
+            }
         }
     }
 

@@ -26,9 +26,9 @@ use serde_json::Value;
 
 use crate::reply::Violation;
 use check::Check;
-pub use compile::{NUMBER_FORMATS, compile};
+pub use compile::{Choice, NUMBER_FORMATS, compile};
 pub use format::FORMATS;
-pub use keyword::{Draft, SUBSCHEMAS};
+pub use keyword::SUBSCHEMAS;
 pub use node::TYPES;
 use node::{Arena, NOTHING, NodeId};
 pub use path::{MAX_DEPTH, Path};

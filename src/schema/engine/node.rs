@@ -87,6 +87,7 @@ pub enum Rule {
     AnyOf(Box<[NodeId]>),
     OneOf(Box<[NodeId]>),
     Not(NodeId),
+    Choose(Box<Chosen>),
     If(Box<If>),
     UnevaluatedItems(NodeId),
     UnevaluatedMembers(NodeId),
@@ -146,6 +147,28 @@ pub struct Members {
     pub others: Option<NodeId>,
 }
 
+/// Branches of which a member of the value names the one that counts.
+#[derive(Debug)]
+pub struct Chosen {
+    pub property: Box<str>,
+    /// Sorted by name.
+    pub by_name: Box<[(Box<str>, NodeId)]>,
+    /// Whether `null` passes without being chosen.
+    pub null: bool,
+}
+
+impl Chosen {
+    /// The branch that the member's value names.
+    pub fn branch(&self, member: &Value) -> Option<NodeId> {
+        let name = member.as_str()?;
+        let found = self
+            .by_name
+            .binary_search_by(|(held, _)| (**held).cmp(name));
+        let branch = self.by_name.get(found.ok()?)?;
+        Some(branch.1)
+    }
+}
+
 #[derive(Debug)]
 pub struct If {
     pub test: NodeId,
@@ -191,6 +214,7 @@ impl Rule {
             Self::AllOf(all) | Self::AnyOf(all) | Self::OneOf(all) => {
                 all.iter_mut().for_each(|id| edge(id, true));
             }
+            Self::Choose(chosen) => chosen.by_name.iter_mut().for_each(|(_, id)| edge(id, true)),
             Self::If(branches) => {
                 edge(&mut branches.test, true);
                 edge(&mut branches.then, true);

@@ -15,7 +15,7 @@ fn try_compile(shared: &BTreeMap<&str, Value>) -> Result<Arc<Schemas>, Vec<Findi
             schema,
         })
         .collect();
-    compile(&sources, &[0], &mut |_, _, _| {}).map(Arc::new)
+    compile(&sources, &[0], &mut |_, _| None).map(Arc::new)
 }
 
 fn schema(schema: Value) -> Schema {

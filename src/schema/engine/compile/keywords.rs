@@ -3,13 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::form::Here;
-use super::{Compiler, types};
+use super::{Choice, Compiler, types};
 use crate::schema::engine::Fault;
 use crate::schema::engine::format::Format;
 use crate::schema::engine::keyword::{Draft, Holds, SUBSCHEMAS};
 use crate::schema::engine::node::{
-    ANYTHING, Bound, BoundKind, Choices, Contains, If, Items, Members, Node, NodeId, ResourceId,
-    Rule, Types,
+    ANYTHING, Bound, BoundKind, Choices, Chosen, Contains, If, Items, Members, Node, NodeId,
+    ResourceId, Rule, Types,
 };
 use crate::schema::engine::number::Decimal;
 use crate::schema::engine::path::Path;
@@ -65,6 +65,7 @@ impl<'s> Compiler<'s, '_, '_> {
         keywords: &'s Map<String, Value>,
         resource: ResourceId,
         draft: Draft,
+        choice: Option<Choice>,
         path: &Path<'_>,
     ) -> Node {
         let here = Here { keywords, path };
@@ -80,7 +81,7 @@ impl<'s> Compiler<'s, '_, '_> {
         self.add_members(&here, &held, draft, &mut rules);
         self.add_elements(&here, &held, draft, &mut rules);
         self.add_references(&here, resource, draft, &mut rules);
-        add_alternatives(&held, &mut rules);
+        add_alternatives(&held, choice.as_ref(), &mut rules);
         if draft == Draft::V7
             && let Some(reference) = rules.iter().position(|rule| matches!(rule, Rule::Ref(_)))
         {
@@ -370,7 +371,21 @@ impl<'s> Compiler<'s, '_, '_> {
     }
 }
 
-fn add_alternatives(held: &Held<'_>, rules: &mut Vec<Rule>) {
+/// The branches of a keyword, of which a member of the value chooses one.
+fn chosen(choice: &Choice, branches: &[NodeId]) -> Rule {
+    let named = choice.by_name.iter();
+    let by_name = named.filter_map(|(name, index)| {
+        let id = branches.get(*index)?;
+        Some((name.as_str().into(), *id))
+    });
+    Rule::Choose(Box::new(Chosen {
+        property: choice.property.as_str().into(),
+        by_name: by_name.collect(),
+        null: choice.null,
+    }))
+}
+
+fn add_alternatives(held: &Held<'_>, choice: Option<&Choice>, rules: &mut Vec<Rule>) {
     let ids = |keyword| all(held, keyword).iter().map(|(_, id)| *id);
     let lists: [(&str, Listed); 3] = [
         ("allOf", Rule::AllOf),
@@ -379,8 +394,10 @@ fn add_alternatives(held: &Held<'_>, rules: &mut Vec<Rule>) {
     ];
     for (keyword, rule) in lists {
         let ids: Box<[NodeId]> = ids(keyword).collect();
-        if !ids.is_empty() {
-            rules.push(rule(ids));
+        match choice.filter(|choice| choice.keyword == keyword) {
+            Some(choice) => rules.push(chosen(choice, &ids)),
+            None if ids.is_empty() => {}
+            None => rules.push(rule(ids)),
         }
     }
     rules.extend(one(held, "not").map(Rule::Not));
