@@ -1,11 +1,20 @@
 //! The seam behind which signatures are checked: in Wasm here, by the host elsewhere.
 
-use jwt_compact::alg::{Ed25519, Es256, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key, Rsa};
+use jwt_compact::alg::{Ed25519, Es256, Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm as JwtAlgorithm, AlgorithmSignature};
+use sha2::{Sha256, Sha384, Sha512};
 
 use super::algorithm::Algorithm;
 use super::ec::{Es384, Es512};
 use super::key::{Material, PublicKey};
+use super::rsa::{Pkcs1, Pss, Rsa};
+
+const RS256: Rsa<Sha256, Pkcs1> = Rsa::new("RS256");
+const RS384: Rsa<Sha384, Pkcs1> = Rsa::new("RS384");
+const RS512: Rsa<Sha512, Pkcs1> = Rsa::new("RS512");
+const PS256: Rsa<Sha256, Pss> = Rsa::new("PS256");
+const PS384: Rsa<Sha384, Pss> = Rsa::new("PS384");
+const PS512: Rsa<Sha512, Pss> = Rsa::new("PS512");
 
 /// Checks signatures.
 pub trait Crypto {
@@ -36,12 +45,12 @@ impl Crypto for InWasm {
             return false;
         }
         match (algorithm, &key.material) {
-            (Algorithm::Rs256, Material::Rsa(key)) => check(Rsa::rs256(), key, message, signature),
-            (Algorithm::Rs384, Material::Rsa(key)) => check(Rsa::rs384(), key, message, signature),
-            (Algorithm::Rs512, Material::Rsa(key)) => check(Rsa::rs512(), key, message, signature),
-            (Algorithm::Ps256, Material::Rsa(key)) => check(Rsa::ps256(), key, message, signature),
-            (Algorithm::Ps384, Material::Rsa(key)) => check(Rsa::ps384(), key, message, signature),
-            (Algorithm::Ps512, Material::Rsa(key)) => check(Rsa::ps512(), key, message, signature),
+            (Algorithm::Rs256, Material::Rsa(key)) => check(RS256, key, message, signature),
+            (Algorithm::Rs384, Material::Rsa(key)) => check(RS384, key, message, signature),
+            (Algorithm::Rs512, Material::Rsa(key)) => check(RS512, key, message, signature),
+            (Algorithm::Ps256, Material::Rsa(key)) => check(PS256, key, message, signature),
+            (Algorithm::Ps384, Material::Rsa(key)) => check(PS384, key, message, signature),
+            (Algorithm::Ps512, Material::Rsa(key)) => check(PS512, key, message, signature),
             (Algorithm::Es256, Material::P256(key)) => check(Es256, key, message, signature),
             (Algorithm::Es384, Material::P384(key)) => check(Es384, key, message, signature),
             (Algorithm::Es512, Material::P521(key)) => check(Es512, &key.0, message, signature),

@@ -5,16 +5,17 @@ use std::fmt;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use p256::pkcs8::EncodePublicKey;
-use rsa::traits::PublicKeyParts;
-use rsa::{BigUint, RsaPublicKey};
 use serde_json::{Map, Value};
 
 use super::algorithm::{Algorithm, KeyKind};
+use super::rsa::{self, RsaKey};
 
 /// Smallest RSA modulus that may verify, in bits (RFC 7518 §3.3).
 pub const MIN_RSA_BITS: usize = 2048;
 /// Largest RSA modulus that may verify, in bits: beyond, one signature costs too much to check.
 pub const MAX_RSA_BITS: usize = 8192;
+/// Largest RSA exponent that may verify. Nearly all keys have 65537; every bit more costs.
+pub const MAX_RSA_EXPONENT: u64 = (1 << 33) - 1;
 /// Longest `kid`, in bytes.
 pub const MAX_KID_BYTES: usize = 256;
 
@@ -30,7 +31,7 @@ pub struct PublicKey {
 
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Material {
-    Rsa(Box<RsaPublicKey>),
+    Rsa(Box<RsaKey>),
     P256(Box<p256::ecdsa::VerifyingKey>),
     P384(Box<p384::ecdsa::VerifyingKey>),
     P521(Box<P521Key>),
@@ -188,7 +189,7 @@ impl PublicKey {
     /// The exact length of a signature by this key, in bytes.
     pub fn signature_bytes(&self, algorithm: Algorithm) -> usize {
         match (&self.material, algorithm.key_kind()) {
-            (Material::Rsa(key), _) => key.size(),
+            (Material::Rsa(key), _) => key.octets(),
             (_, KeyKind::Secret { least_bytes }) => least_bytes,
             (Material::P384(_), _) => 96,
             (Material::P521(_), _) => 132,
@@ -278,7 +279,7 @@ impl Material {
 
     fn spki(&self) -> Option<Box<[u8]>> {
         let document = match self {
-            Self::Rsa(key) => key.to_public_key_der(),
+            Self::Rsa(key) => return rsa::to_spki(key),
             Self::P256(key) => p256::PublicKey::from(key.as_ref()).to_public_key_der(),
             Self::P384(key) => p384::PublicKey::from(key.as_ref()).to_public_key_der(),
             Self::P521(key) => p521::PublicKey::from_affine(*key.0.as_affine())
@@ -312,34 +313,36 @@ fn check_purpose(jwk: &Map<String, Value>) -> Result<(), KeyFlaw> {
 }
 
 fn rsa_key(jwk: &Map<String, Value>) -> Result<Material, KeyFlaw> {
-    let modulus = BigUint::from_bytes_be(&bytes(jwk, "n")?);
-    let exponent = BigUint::from_bytes_be(&bytes(jwk, "e")?);
-    if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&modulus.bits()) {
+    let [modulus, exponent] = [bytes(jwk, "n")?, bytes(jwk, "e")?];
+    let significant = modulus.iter().skip_while(|octet| **octet == 0).count();
+    if !(MIN_RSA_BITS / 8..=MAX_RSA_BITS / 8).contains(&significant) {
         return Err(KeyFlaw::RsaModulusSize);
     }
-    let last_byte = modulus.to_bytes_be().last().copied().unwrap_or(0);
-    if last_byte & 1 == 0 || is_roca(&modulus.to_bytes_be()) {
+    if modulus.last().is_none_or(|lowest| lowest & 1 == 0) {
         return Err(KeyFlaw::RsaModulusWeak);
     }
-    if exponent < BigUint::from(3u8) {
+    let key = RsaKey::new(&modulus, &exponent).ok_or(KeyFlaw::RsaExponent)?;
+    if key.bits() < MIN_RSA_BITS {
+        return Err(KeyFlaw::RsaModulusSize);
+    }
+    if is_roca(&key) {
+        return Err(KeyFlaw::RsaModulusWeak);
+    }
+    if key.exponent() > MAX_RSA_EXPONENT {
         return Err(KeyFlaw::RsaExponent);
     }
-    let key = RsaPublicKey::new_with_max_size(modulus, exponent, MAX_RSA_BITS)
-        .map_err(|_| KeyFlaw::RsaExponent)?;
     Ok(Material::Rsa(Box::new(key)))
 }
 
 /// Whether a modulus bears the mark of CVE-2017-15361: modulo each of many small primes it is a
 /// power of 65537. One honest modulus in some 2^27 does so by chance.
-fn is_roca(modulus: &[u8]) -> bool {
+fn is_roca(key: &RsaKey) -> bool {
     const PRIMES: [u32; 38] = [
         3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89,
         97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
     ];
     PRIMES.iter().all(|prime| {
-        let remainder = modulus
-            .iter()
-            .fold(0, |sum, byte| (sum * 256 + u32::from(*byte)) % prime);
+        let remainder = key.remainder(*prime);
         let mut power = 1;
         for _ in 0..*prime {
             if power == remainder {

@@ -29,6 +29,7 @@ pub mod keyset;
 #[cfg(any(test, feature = "cli"))]
 pub mod mint;
 pub mod remote;
+mod rsa;
 pub mod rule;
 pub mod source;
 mod x509;

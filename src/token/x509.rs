@@ -9,10 +9,10 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use p256::pkcs8::DecodePublicKey;
-use rsa::traits::PublicKeyParts;
 use serde_json::{Map, Value};
 use x509_cert::Certificate;
-use x509_cert::der::{DecodePem, Encode};
+use x509_cert::der::{Decode, DecodePem, Encode};
+use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use super::key::{KeyFlaw, PublicKey, Secrets};
 use crate::time::UnixTime;
@@ -44,12 +44,13 @@ pub fn key(kid: &str, pem: &str, now: UnixTime) -> Result<PublicKey, KeyFlaw> {
 
 /// The JWK members of a `SubjectPublicKeyInfo`.
 fn members(info: &[u8]) -> Option<Map<String, Value>> {
-    if let Ok(key) = rsa::RsaPublicKey::from_public_key_der(info) {
-        let (n, e) = (key.n().to_bytes_be(), key.e().to_bytes_be());
+    let spki = SubjectPublicKeyInfoRef::from_der(info).ok()?;
+    if spki.algorithm.oid == pkcs1::ALGORITHM_OID {
+        let key = pkcs1::RsaPublicKey::from_der(spki.subject_public_key.as_bytes()?).ok()?;
         return Some(map([
             ("kty", "RSA".into()),
-            ("n", encode(&n)),
-            ("e", encode(&e)),
+            ("n", encode(key.modulus.as_bytes())),
+            ("e", encode(key.public_exponent.as_bytes())),
         ]));
     }
     let (curve, point) = if let Ok(key) = p256::PublicKey::from_public_key_der(info) {

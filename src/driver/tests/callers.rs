@@ -1,5 +1,8 @@
 //! What the host is told of a caller, and when it chooses its route again.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::token::algorithm::Algorithm;
 use crate::token::mint::{SigningKey, mint};
