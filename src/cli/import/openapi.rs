@@ -20,6 +20,9 @@ const METHODS: [&str; 8] = [
     "get", "head", "post", "put", "patch", "delete", "options", "trace",
 ];
 
+/// Those of them whose requests usually have a body (RFC 9110 §9.3).
+const BODY_METHODS: [&str; 3] = ["post", "put", "patch"];
+
 /// What is wanted of a document.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -171,6 +174,12 @@ impl<'d> Import<'d, '_> {
             Version::V2 => self.converter.consumed(operation, &found),
             _ => self.converter.request_body(operation),
         };
+        if body.is_none() && BODY_METHODS.contains(&method) {
+            let message = "a body where the document describes none; it passes unchecked";
+            self.converter
+                .report
+                .add(Kind::Unchecked, operation.place(), message);
+        }
         let mut request = Map::from_iter([("parameters".to_owned(), found.written.into())]);
         request.extend(body.map(|body| ("body".to_owned(), body)));
         let mut value = Map::new();
