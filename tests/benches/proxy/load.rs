@@ -120,6 +120,10 @@ impl Load {
         let mut latencies = Vec::new();
         while started.elapsed() < self.length {
             let request = traffic.request(&authority, self.http2);
+            // Envoy closes a connection whose body it has refused before all of it was there.
+            if !sender.is_ready().await {
+                sender = Sender::connect(self.to, self.http2).await;
+            }
             let sent = Instant::now();
             let answer = sender.send(request).await;
             let status = answer.status().as_u16();
@@ -159,16 +163,17 @@ impl Sender {
         }
     }
 
+    async fn is_ready(&mut self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.ready().await.is_ok(),
+            Self::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Response<Incoming> {
         match self {
-            Self::Http1(sender) => {
-                sender.ready().await.unwrap();
-                sender.send_request(request).await.unwrap()
-            }
-            Self::Http2(sender) => {
-                sender.ready().await.unwrap();
-                sender.send_request(request).await.unwrap()
-            }
+            Self::Http1(sender) => sender.send_request(request).await.unwrap(),
+            Self::Http2(sender) => sender.send_request(request).await.unwrap(),
         }
     }
 }
