@@ -1,6 +1,6 @@
 //! The services behind the proxy: which one a request goes to, and how the proxy shows who is calling.
 
-use crate::head::{Edit, Headers};
+use crate::head::Edit;
 use crate::token::identity::IdentityToken;
 use crate::token::remote::Url;
 
@@ -64,12 +64,12 @@ impl Caller {
         }
     }
 
-    /// Puts the token into a request with these headers.
-    pub fn show(&self, token: &IdentityToken, headers: &Headers) -> Vec<Edit> {
+    /// Puts the token into a request with this `Authorization` of its own.
+    pub fn show(&self, token: &IdentityToken, own: Vec<Vec<u8>>) -> Vec<Edit> {
         let mut edits = Vec::new();
         if let Some(original) = self.original() {
-            let values = headers.all("authorization");
-            edits.extend(values.map(|value| Edit::Add(original.to_owned(), value.to_vec())));
+            let moved = own.into_iter();
+            edits.extend(moved.map(|value| Edit::Add(original.to_owned(), value)));
         }
         let value = format!("Bearer {}", token.as_str());
         edits.push(Edit::Set(self.header.name().to_owned(), value.into_bytes()));

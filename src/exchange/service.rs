@@ -30,12 +30,11 @@ impl Exchange {
     ) -> Result<Option<usize>, Refusal> {
         // With a cache, the instance behind it shows who is calling.
         if let (Some(caller), false) = (&service.caller, policy.role == Role::Request) {
-            let mut onward = self.head.headers.clone();
-            onward.apply(edits);
             match env.identities.token(caller.identity) {
                 IdentityState::Ready(token) => {
-                    self.tell_identity(policy, service, caller, &onward);
-                    edits.extend(caller.show(token, &onward));
+                    let own = self.own_authorization(edits);
+                    self.tell_identity(policy, service, caller, !own.is_empty());
+                    edits.extend(caller.show(token, own));
                 }
                 IdentityState::Pending if !last => return Ok(Some(caller.identity)),
                 _ => return Err(identity_unavailable()),
@@ -51,18 +50,29 @@ impl Exchange {
         Ok(None)
     }
 
+    /// What of the request's own `Authorization` would go on.
+    fn own_authorization(&self, edits: &[Edit]) -> Vec<Vec<u8>> {
+        const NAME: &str = "authorization";
+        let mut own = Headers::default();
+        for value in self.head.headers.all(NAME) {
+            own.apply(&[Edit::Add(NAME.to_owned(), value.to_vec())]);
+        }
+        own.apply(edits);
+        own.all(NAME).map(<[u8]>::to_vec).collect()
+    }
+
     fn tell_identity(
         &mut self,
         policy: &Policy,
         service: &Service,
         caller: &Caller,
-        onward: &Headers,
+        has_own: bool,
     ) {
         let identity = policy.identities.get(caller.identity);
         let audience = identity.map_or("", |identity| &identity.audience);
         self.trace.note("identity", || {
             let (name, header) = (&service.name, caller.header.name());
-            let own = match (&caller.header, onward.has("authorization")) {
+            let own = match (&caller.header, has_own) {
                 (_, false) => "; it has no `authorization` of its own".to_owned(),
                 (CallerHeader::Serverless, true) => {
                     "; its own `authorization` stays beside it".to_owned()

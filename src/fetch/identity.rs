@@ -1,9 +1,9 @@
 //! One identity token of this proxy in one VM.
 
 use super::answer::{Answer, Flaw};
+use super::record::seconds;
 use super::shared::{New, Outcome, Shared};
 use crate::host::{Counter, HostError, KeyHost, Request};
-use crate::time::UnixTime;
 use crate::token::identity::{Identity, IdentityState, IdentityToken};
 use crate::token::remote::Bounds;
 
@@ -154,8 +154,4 @@ impl Source {
             self.generation = self.shared.state.generation;
         }
     }
-}
-
-fn seconds(millis: u64) -> UnixTime {
-    UnixTime(millis / 1000)
 }

@@ -1,13 +1,13 @@
 //! Several VMs of one proxy against a metadata server that does what the test says.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::test_proxy::{Proxy, address};
 use super::*;
 use crate::head::{Headers, ResponseHead};
-use crate::host::{Counter, HostError, KeyHost, Request};
+use crate::host::Request;
 use crate::token::algorithm::Algorithm;
 use crate::token::identity::metadata_server;
 use crate::token::mint::{SigningKey, mint};
@@ -16,57 +16,9 @@ use crate::token::remote::Endpoint;
 const BEGIN: u64 = 1_800_000_000;
 const AUDIENCE: &str = "https://orders-abc123-ew.a.run.app";
 
-/// What the VMs of a proxy share, and what they asked for.
-#[derive(Default)]
-struct Proxy {
-    shared: HashMap<String, (Vec<u8>, u32)>,
-    swaps: u32,
-    calls: Vec<String>,
-    counted: Vec<String>,
-    /// Calls cannot be sent.
-    unreachable: bool,
-}
-
-impl KeyHost for Proxy {
-    fn shared(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, HostError> {
-        Ok(self.shared.get(name).cloned())
-    }
-
-    fn set_shared(
-        &mut self,
-        name: &str,
-        value: &[u8],
-        swap: Option<u32>,
-    ) -> Result<bool, HostError> {
-        let held = self.shared.get(name).map(|(_, number)| *number);
-        if swap.is_some() && swap != held {
-            return Ok(false);
-        }
-        self.swaps += 1;
-        self.shared
-            .insert(name.to_owned(), (value.to_vec(), self.swaps));
-        Ok(true)
-    }
-
-    fn call(&mut self, request: &Request<'_>) -> Result<u32, HostError> {
-        assert!(request.metadata_flavor && request.if_none_match.is_none());
-        if self.unreachable {
-            return Err(HostError);
-        }
-        self.calls.push(format!(
-            "{} {}://{}{}",
-            request.cluster, request.scheme, request.authority, request.target
-        ));
-        Ok(self.calls.len() as u32)
-    }
-
-    fn chance(&mut self) -> u64 {
-        7
-    }
-
-    fn count(&mut self, counter: Counter) {
-        self.counted.push(counter.name());
-    }
+fn as_metadata_servers_ask(request: &Request<'_>) -> String {
+    assert!(request.metadata_flavor && request.if_none_match.is_none());
+    address(request)
 }
 
 struct World {
@@ -86,7 +38,7 @@ impl World {
             timeout: 5,
         };
         let mut world = Self {
-            proxy: Proxy::default(),
+            proxy: Proxy::new(as_metadata_servers_ask),
             vms: (0..vms)
                 .map(|_| Store::new(&[], std::slice::from_ref(&identity)))
                 .collect(),

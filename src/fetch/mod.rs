@@ -166,4 +166,6 @@ impl Identities for View<'_> {
 #[cfg(test)]
 mod identity_tests;
 #[cfg(test)]
+mod test_proxy;
+#[cfg(test)]
 mod tests;

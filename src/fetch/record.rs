@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::time::UnixTime;
 use crate::token::remote::Bounds;
 
 /// How long a fetch that failed keeps the next one waiting at first, in milliseconds.
@@ -24,6 +25,11 @@ const LONGEST_LIFETIME: u64 = 86_400;
 /// Milliseconds since the epoch.
 pub fn millis(since_epoch: Duration) -> u64 {
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The instant of those milliseconds, as tokens and certificates have it.
+pub fn seconds(millis: u64) -> UnixTime {
+    UnixTime(millis / 1000)
 }
 
 /// How a source stands.

@@ -4,10 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use super::answer::{Answer, Fetched, Flaw};
-use super::record::{self, State};
+use super::record::{self, State, seconds};
 use super::shared::{New, Outcome, Shared};
 use crate::host::{Counter, HostError, KeyHost, Request};
-use crate::time::UnixTime;
 use crate::token::keyset::KeySet;
 use crate::token::remote::{Bounds, Endpoint, KeyFormat, Remote, Start};
 use crate::token::{KeyState, Refresh};
@@ -290,10 +289,6 @@ impl Source {
             );
         }
     }
-}
-
-fn seconds(millis: u64) -> UnixTime {
-    UnixTime(millis / 1000)
 }
 
 /// Names of keys that were asked for and are not there, so that the same one does not make the proxy

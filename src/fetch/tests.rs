@@ -1,79 +1,20 @@
 //! Several VMs of one proxy against an issuer that does what the test says.
 
-use std::collections::HashMap;
-
 use serde_json::{Value, json};
 
+use super::test_proxy::{Proxy, address};
 use super::*;
 use crate::head::{Headers, ResponseHead};
-use crate::host::{Counter, HostError, Request};
+use crate::host::Request;
 use crate::token::algorithm::Algorithm;
 use crate::token::mint::SigningKey;
 use crate::token::remote::{Bounds, Endpoint, KeyFormat, Remote, Start, Url};
 
 const BEGIN: u64 = 1_800_000_000;
 
-/// What the VMs of a proxy share, and what they asked for.
-#[derive(Default)]
-struct Proxy {
-    shared: HashMap<String, (Vec<u8>, u32)>,
-    swaps: u32,
-    calls: Vec<String>,
-    counted: Vec<String>,
-    /// Every host call fails.
-    broken: bool,
-    /// Calls cannot be sent.
-    unreachable: bool,
-}
-
-impl Proxy {
-    fn works(&self) -> Result<(), HostError> {
-        if self.broken { Err(HostError) } else { Ok(()) }
-    }
-}
-
-impl KeyHost for Proxy {
-    fn shared(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, HostError> {
-        self.works().map(|()| self.shared.get(name).cloned())
-    }
-
-    fn set_shared(
-        &mut self,
-        name: &str,
-        value: &[u8],
-        swap: Option<u32>,
-    ) -> Result<bool, HostError> {
-        self.works()?;
-        let held = self.shared.get(name).map(|(_, number)| *number);
-        if swap.is_some() && swap != held {
-            return Ok(false);
-        }
-        self.swaps += 1;
-        self.shared
-            .insert(name.to_owned(), (value.to_vec(), self.swaps));
-        Ok(true)
-    }
-
-    fn call(&mut self, request: &Request<'_>) -> Result<u32, HostError> {
-        self.works()?;
-        if self.unreachable {
-            return Err(HostError);
-        }
-        let tag = request.if_none_match.unwrap_or("-");
-        self.calls.push(format!(
-            "{} {}://{}{} {tag}",
-            request.cluster, request.scheme, request.authority, request.target
-        ));
-        Ok(self.calls.len() as u32)
-    }
-
-    fn chance(&mut self) -> u64 {
-        7
-    }
-
-    fn count(&mut self, counter: Counter) {
-        self.counted.push(counter.name());
-    }
+fn with_tag(request: &Request<'_>) -> String {
+    let tag = request.if_none_match.unwrap_or("-");
+    format!("{} {tag}", address(request))
 }
 
 /// VMs of one proxy, and the time.
@@ -111,7 +52,7 @@ impl World {
             ..Issuer::default()
         };
         let mut world = Self {
-            proxy: Proxy::default(),
+            proxy: Proxy::new(with_tag),
             vms: (0..vms)
                 .map(|_| Store::new(std::slice::from_ref(&issuer), &[]))
                 .collect(),
@@ -472,7 +413,7 @@ fn shared_data_that_nobody_can_read_is_fetched_anew() {
 fn policies_without_fetched_keys_ask_for_nothing() {
     let mut store = Store::new(&[Issuer::default()], &[]);
     assert!(store.is_empty());
-    let mut proxy = Proxy::default();
+    let mut proxy = Proxy::new(with_tag);
     assert!(!store.tick(&mut proxy, Duration::from_secs(BEGIN)));
     assert!(proxy.shared.is_empty());
     let view = store.at(Duration::from_secs(BEGIN));

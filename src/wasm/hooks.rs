@@ -5,11 +5,9 @@ use std::rc::Rc;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{Action, BufferType, MapType};
 use serde_json::{Value, json};
 
-use super::{Foreign, bindings};
+use super::{Action, BufferType, Foreign, MapType, bindings, headers};
 use crate::token::algorithm::Algorithm;
 use crate::token::host_crypto::{self, HostCrypto};
 use crate::token::issuer::{find_key, verify};
@@ -55,8 +53,7 @@ pub fn request_body(size: usize, ends: bool) -> Option<Action> {
 }
 
 fn asks(header: &str) -> bool {
-    hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, header)
-        .is_ok_and(|value| value.is_some())
+    headers(MapType::HttpRequestHeaders).is_ok_and(|headers| headers.has(header))
 }
 
 /// For each signature of `{jwk, alg, signatures: [[message, signature]]}`, or each token of
