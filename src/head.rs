@@ -3,9 +3,36 @@
 //! Envoy hands names over in lower case; a scenario or the command line may not, so [`Headers`]
 //! lower-cases names once, on the way in.
 
+use std::fmt;
+
 /// The fields of one message, in order, repeated names kept apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
+///
+/// The texts lie in one buffer, which is the one that the host gave: reading a head costs one
+/// allocation however many fields it has.
+#[derive(Clone, Default)]
+pub struct Headers {
+    texts: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+/// Where a field's name and value lie.
+#[derive(Clone, Copy)]
+struct Field {
+    name: Span,
+    value: Span,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    fn of(self, texts: &[u8]) -> &[u8] {
+        texts.get(self.start..self.end).unwrap_or_default()
+    }
+}
 
 /// A field that must stand alone came more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,46 +41,50 @@ pub struct Repeated;
 impl Headers {
     /// Takes the fields in the order given.
     pub fn new(fields: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
-        let mut headers = Self(fields);
-        for (name, _) in &mut headers.0 {
+        let mut headers = Self::default();
+        for (mut name, value) in fields {
             name.make_ascii_lowercase();
+            headers.push(&name, &value);
         }
         headers
     }
 
     /// Reads the proxy-wasm wire form of a map: a count, then the sizes of each name and value, then
     /// the names and values themselves, each with a zero behind it; all numbers `u32`, little endian.
-    pub fn from_wire(bytes: &[u8]) -> Option<Self> {
+    pub fn from_wire(mut bytes: Vec<u8>) -> Option<Self> {
         if bytes.is_empty() {
             return Some(Self::default());
         }
-        let number = |at: usize| -> Option<usize> {
+        let number = |bytes: &[u8], at: usize| -> Option<usize> {
             let four = bytes.get(at..at.checked_add(4)?)?;
             usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
         };
-        let count = number(0)?;
+        let count = number(&bytes, 0)?;
         let mut at = count.checked_mul(8)?.checked_add(4)?;
-        let mut text = |size: usize| -> Option<Vec<u8>> {
-            let end = at.checked_add(size)?;
-            let text = bytes.get(at..end)?.to_vec();
-            at = end.checked_add(1)?;
-            Some(text)
-        };
         let mut fields = Vec::with_capacity(count.min(bytes.len() / 8));
         for index in 0..count {
             let sizes = index.checked_mul(8)?.checked_add(4)?;
-            let name = text(number(sizes)?)?;
-            let value = text(number(sizes.checked_add(4)?)?)?;
-            fields.push((name, value));
+            let mut text = |size: usize| -> Option<Span> {
+                let (start, end) = (at, at.checked_add(size)?);
+                at = end.checked_add(1)?;
+                (end <= bytes.len()).then_some(Span { start, end })
+            };
+            let name = text(number(&bytes, sizes)?)?;
+            let value = text(number(&bytes, sizes.checked_add(4)?)?)?;
+            fields.push(Field { name, value });
+            bytes.get_mut(name.start..name.end)?.make_ascii_lowercase();
         }
-        Some(Self::new(fields))
+        Some(Self {
+            texts: bytes,
+            fields,
+        })
     }
 
     /// Every field, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+        let texts = &self.texts;
+        let field = |field: &Field| (field.name.of(texts), field.value.of(texts));
+        self.fields.iter().map(field)
     }
 
     /// Every value of one field, in order. `name` is in lower case.
@@ -82,14 +113,53 @@ impl Headers {
     pub fn apply(&mut self, edits: &[Edit]) {
         for edit in edits {
             match edit {
-                Edit::Remove(name) => self.0.retain(|(held, _)| held != name.as_bytes()),
+                Edit::Remove(name) => self.remove(name),
                 Edit::Set(name, value) => {
-                    self.0.retain(|(held, _)| held != name.as_bytes());
-                    self.0.push((name.clone().into_bytes(), value.clone()));
+                    self.remove(name);
+                    self.push(name.as_bytes(), value);
                 }
-                Edit::Add(name, value) => self.0.push((name.clone().into_bytes(), value.clone())),
+                Edit::Add(name, value) => self.push(name.as_bytes(), value),
             }
         }
+    }
+
+    fn remove(&mut self, name: &str) {
+        let texts = &self.texts;
+        self.fields
+            .retain(|field| field.name.of(texts) != name.as_bytes());
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        let name = self.keep(name);
+        let value = self.keep(value);
+        self.fields.push(Field { name, value });
+    }
+
+    fn keep(&mut self, text: &[u8]) -> Span {
+        let start = self.texts.len();
+        self.texts.extend_from_slice(text);
+        Span {
+            start,
+            end: self.texts.len(),
+        }
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = |(name, value): (&[u8], &[u8])| {
+            let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+            (text(name), text(value))
+        };
+        f.debug_list().entries(self.iter().map(field)).finish()
     }
 }
 
@@ -182,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_wire_form_reads_back_whatever_the_bytes() {
-        let read = Headers::from_wire(&to_wire(FIELDS)).unwrap();
+        let read = Headers::from_wire(to_wire(FIELDS)).unwrap();
         let held: Vec<_> = read.iter().collect();
         assert_eq!(
             held,
@@ -192,16 +262,35 @@ mod tests {
                 (b"empty", b"")
             ]
         );
-        assert_eq!(Headers::from_wire(b""), Some(Headers::default()));
+        assert_eq!(Headers::from_wire(Vec::new()), Some(Headers::default()));
     }
 
     #[test]
     fn a_wire_form_that_lies_about_its_sizes_is_refused() {
         let wire = to_wire(FIELDS);
         for end in 1..wire.len() - 1 {
-            assert_eq!(Headers::from_wire(&wire[..end]), None, "{end}");
+            assert_eq!(Headers::from_wire(wire[..end].to_vec()), None, "{end}");
         }
-        assert_eq!(Headers::from_wire(&[0xff; 64]), None);
+        assert_eq!(Headers::from_wire(vec![0xff; 64]), None);
+    }
+
+    #[test]
+    fn edits_apply_to_fields_however_they_came() {
+        let mut read = Headers::from_wire(to_wire(FIELDS)).unwrap();
+        read.apply(&[
+            Edit::Set(":path".into(), b"/b".to_vec()),
+            Edit::Add("empty".into(), b"no more".to_vec()),
+            Edit::Remove("absent".into()),
+        ]);
+        let wanted: [(&[u8], &[u8]); 4] = [
+            (b"x-\xff", b"\0\xfe"),
+            (b"empty", b""),
+            (b":path", b"/b"),
+            (b"empty", b"no more"),
+        ];
+        let owned = |(name, value): &(&[u8], &[u8])| (name.to_vec(), value.to_vec());
+        assert_eq!(read, Headers::new(wanted.iter().map(owned).collect()));
+        assert_ne!(read, Headers::default());
     }
 
     #[test]

@@ -468,7 +468,7 @@ impl KeyHost for Envoy {
 
 fn headers(map: MapType) -> Result<Headers, HostError> {
     let bytes = bindings::header_map(map)?;
-    Headers::from_wire(&bytes).ok_or(HostError)
+    Headers::from_wire(bytes).ok_or(HostError)
 }
 
 fn edit(map: MapType, edits: &[Edit]) -> Result<(), HostError> {
