@@ -1,8 +1,12 @@
 //! Tokens whose signature has been verified, so that it need not be again.
 //!
 //! What is remembered is that a signature was good, never that a token is: times, audience, rules
-//! and revocation are checked on each use, and so is that the issuer still has the very key. A hit
-//! compares the whole token; the keyed hash that leads to it cannot be steered by a client.
+//! and revocation are checked on each use, and so is that the issuer still has the very key.
+//!
+//! A token is looked for by the end of its signature and then compared whole. That end is spread by
+//! a keyed hash, and only who can make an issuer sign decides what is held at all, so a client can
+//! neither find another's entry nor crowd the table. Should two tokens end alike, the later one
+//! takes the place.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -47,8 +51,16 @@ pub struct Cache {
 
 #[derive(Default)]
 struct Generations {
-    young: HashMap<Box<[u8]>, Known>,
-    old: HashMap<Box<[u8]>, Known>,
+    young: HashMap<End, Entry>,
+    old: HashMap<End, Entry>,
+}
+
+/// The last characters of a token, which are of its signature; zeros before a shorter one.
+type End = [u8; 32];
+
+struct Entry {
+    token: Box<[u8]>,
+    known: Known,
 }
 
 /// Tokens that each VM remembers.
@@ -86,11 +98,15 @@ impl Cache {
 
     fn find(&self, token: &[u8]) -> Option<Known> {
         let mut generations = self.generations.try_borrow_mut().ok()?;
-        if let Some(known) = generations.young.get(token) {
-            return Some(known.clone());
+        let end = end(token);
+        let same = |entry: &&Entry| is_same(&entry.token, token);
+        if let Some(entry) = generations.young.get(&end).filter(same) {
+            return Some(entry.known.clone());
         }
-        let (token, known) = generations.old.remove_entry(token)?;
-        generations.insert(token, known.clone(), self.generation_size);
+        generations.old.get(&end).filter(same)?;
+        let entry = generations.old.remove(&end)?;
+        let known = entry.known.clone();
+        generations.insert(end, entry, self.generation_size);
         Some(known)
     }
 
@@ -100,8 +116,11 @@ impl Cache {
             return;
         }
         if let Ok(mut generations) = self.generations.try_borrow_mut() {
-            generations.old.remove(token);
-            generations.insert(token.into(), known, self.generation_size);
+            let end = end(token);
+            generations.old.remove(&end);
+            let token = token.into();
+            let entry = Entry { token, known };
+            generations.insert(end, entry, self.generation_size);
         }
     }
 
@@ -133,12 +152,31 @@ impl Cache {
 }
 
 impl Generations {
-    fn insert(&mut self, token: Box<[u8]>, known: Known, size: usize) {
-        if self.young.len() >= size && !self.young.contains_key(&token) {
+    fn insert(&mut self, end: End, entry: Entry, size: usize) {
+        if self.young.len() >= size && !self.young.contains_key(&end) {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(token, known);
+        self.young.insert(end, entry);
     }
+}
+
+fn end(token: &[u8]) -> End {
+    let mut end = End::default();
+    for (to, from) in end.iter_mut().rev().zip(token.iter().rev()) {
+        *to = *from;
+    }
+    end
+}
+
+/// Whether two tokens are one. Eight octets at a time, since `memcmp` in Wasm takes them one by one.
+/// It ends at the first difference, which tells something only to who knows how the token ends.
+fn is_same(held: &[u8], token: &[u8]) -> bool {
+    let (held, held_rest) = held.as_chunks();
+    let (token, token_rest) = token.as_chunks();
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    held.len() == token.len()
+        && held_rest == token_rest
+        && held.iter().map(word).eq(token.iter().map(word))
 }
 
 impl fmt::Debug for Cache {
@@ -187,6 +225,42 @@ mod tests {
         assert_eq!((cache.hits(), cache.misses()), (1, 4));
         cache.clear();
         assert!(cache.get(b"token").is_none() && cache.is_empty());
+    }
+
+    #[test]
+    fn tokens_that_end_alike_are_told_apart() {
+        let ends = [b'e'; 32];
+        let [one, other] = ["header.one.", "header.two."].map(|begins| {
+            let begins = begins.as_bytes();
+            [begins, &ends].concat()
+        });
+        let cache = Cache::new(10);
+        cache.insert(&one, known());
+        assert!(cache.get(&one).is_some());
+        assert!(cache.get(&other).is_none());
+        assert!(cache.get(&ends).is_none());
+        cache.insert(&other, known());
+        assert!(cache.get(&other).is_some());
+        assert!(cache.get(&one).is_none());
+        assert_eq!(cache.len(), 1);
+        // The same of short ones, which are filled up.
+        cache.insert(b"s", known());
+        assert!(cache.get(b"\0s").is_none());
+    }
+
+    #[test]
+    fn every_octet_counts() {
+        let token: Vec<u8> = (0..100).collect();
+        for length in [0, 1, 7, 8, 9, 16, 100] {
+            let token = &token[..length];
+            assert!(is_same(token, token));
+            for at in 0..length {
+                let mut other = token.to_vec();
+                other[at] ^= 1;
+                assert!(!is_same(token, &other), "{at} of {length}");
+            }
+        }
+        assert!(!is_same(&token[..8], &token[..16]));
     }
 
     #[test]
