@@ -26,6 +26,10 @@ pub enum Flow {
     Pause,
 }
 
+/// The time that is given where none is needed. Should it be needed after all, nothing is valid any
+/// more.
+const END_OF_TIME: Duration = Duration::MAX;
+
 /// What the streams of one VM share.
 pub struct Tools<'a> {
     /// Keys that are not in the policy, and tokens of this proxy.
@@ -86,13 +90,20 @@ impl Stream {
 
     /// The request's headers are here; `ends` when nothing follows.
     pub fn request_headers(&mut self, host: &mut dyn Host, tools: &Tools<'_>, ends: bool) -> Flow {
-        let (now, headers) = match (host.now(), host.request_headers()) {
-            (Ok(now), Ok(headers)) => (now, headers),
-            _ => return self.fail(host),
+        let Ok(headers) = host.request_headers() else {
+            return self.fail(host);
+        };
+        let head = RequestHead { headers };
+        let now = match self.exchange.needs_time(&head) {
+            true => host.now(),
+            false => Ok(END_OF_TIME),
+        };
+        let Ok(now) = now else {
+            return self.fail(host);
         };
         self.since = now;
         self.decide(host, tools, now, |exchange, env| {
-            exchange.request(RequestHead { headers }, ends, env)
+            exchange.request(head, ends, env)
         })
     }
 
@@ -113,12 +124,9 @@ impl Stream {
         };
         let met = (tools.cache.hits(), tools.cache.misses());
         let step = step(&mut self.exchange, &env);
-        if tools.cache.hits() > met.0 {
-            host.count(Counter::TokenCacheHit);
-        }
-        if tools.cache.misses() > met.1 {
-            host.count(Counter::TokenCacheMiss);
-        }
+        let hits = tools.cache.hits().saturating_sub(met.0);
+        let misses = tools.cache.misses().saturating_sub(met.1);
+        host.tally().tokens(hits, misses);
         let flow = self.carry_out(host, step);
         self.tell_who(host);
         flow
@@ -235,13 +243,25 @@ impl Stream {
             let from_cache = host.answered_from_cache();
             self.exchange.answered_from_cache(from_cache);
         }
-        let (headers, now) = match (host.response_headers(), host.now()) {
-            (Ok(headers), Ok(now)) => (headers, UnixTime::from(now)),
-            // A hint that could not be set may be the one that keeps an answer private.
-            _ => return self.fail(host),
+        // A hint that could not be set may be the one that keeps an answer private.
+        match self.decide_answer(host, ends) {
+            Ok(step) => self.carry_answer(host, step),
+            Err(HostError) => self.fail(host),
+        }
+    }
+
+    fn decide_answer(&mut self, host: &mut dyn Host, ends: bool) -> Result<AnswerStep, HostError> {
+        if self.exchange.minds_only_cookies() && !host.has_response_header("set-cookie")? {
+            return Ok(AnswerStep::Forward(Vec::new()));
+        }
+        let head = ResponseHead {
+            headers: host.response_headers()?,
         };
-        let step = self.exchange.response(ResponseHead { headers }, ends, now);
-        self.carry_answer(host, step)
+        let now = match self.exchange.answer_needs_time(&head) {
+            true => host.now()?,
+            false => Duration::ZERO,
+        };
+        Ok(self.exchange.response(head, ends, UnixTime::from(now)))
     }
 
     /// More of the answer is here: `size` bytes of it so far, `ends` when that was all.
@@ -298,7 +318,7 @@ impl Stream {
                 self.progress = Progress::Settled;
                 // The instance before a cache has counted the request already.
                 if self.exchange.role() != Role::Response {
-                    host.count(Counter::Forwarded);
+                    host.tally().forwarded();
                 }
                 self.report_monitored(host);
                 Flow::Continue
@@ -351,7 +371,7 @@ impl Stream {
 
     fn send(&mut self, host: &mut dyn Host, reply: &Reply) -> Flow {
         self.progress = Progress::Settled;
-        host.count(Counter::Refused(reply.code));
+        host.count(Counter::Refused(reply.code), 1);
         host.publish("forecourt_decision", reply.code.as_str());
         self.report_monitored(host);
         let route = self.exchange.route().map_or("-", |route| &route.name);
@@ -366,17 +386,19 @@ impl Stream {
         Flow::Pause
     }
 
-    /// Publishes who called and what else the policy wants known of them.
+    /// Publishes who called and what else of them, where the policy wants it known.
     fn tell_who(&self, host: &mut dyn Host) {
         if self.progress == Progress::Waiting {
             return;
         }
-        if let Some(granted) = self.exchange.granted() {
+        if let Some(granted) = self.exchange.granted()
+            && let Some(logged) = &granted.logged
+        {
             host.publish("forecourt_issuer", &granted.issuer);
             if let Some(subject) = &granted.subject {
                 host.publish("forecourt_subject", subject);
             }
-            for (name, value) in &granted.logged {
+            for (name, value) in logged {
                 host.publish(name, value);
             }
         }
@@ -384,7 +406,7 @@ impl Stream {
 
     fn report_monitored(&mut self, host: &mut dyn Host) {
         for code in self.exchange.monitored() {
-            host.count(Counter::Monitored(*code));
+            host.count(Counter::Monitored(*code), 1);
             host.publish("forecourt_monitored", code.as_str());
             let route = self.exchange.route().map_or("-", |route| &route.name);
             log::info!(

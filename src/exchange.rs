@@ -141,6 +141,12 @@ impl Exchange {
         }
     }
 
+    /// Whether deciding on a request takes the time: only what came with a token, or needs one of this
+    /// proxy, can be too old.
+    pub fn needs_time(&self, head: &RequestHead) -> bool {
+        !self.policy.identities.is_empty() || self.policy.has_credentials(head)
+    }
+
     /// Decides on a request's head; `ends` when no body follows.
     pub fn request(&mut self, mut head: RequestHead, ends: bool, env: &Env<'_>) -> Step {
         let policy = Rc::clone(&self.policy);
@@ -437,19 +443,40 @@ impl Exchange {
         self.asked.from_cache = Some(from_cache);
     }
 
+    /// Whether only a cookie that the answer sets can make [`Exchange::response`] change it: no rule of
+    /// the route applies, and of the safety rules that one alone.
+    pub fn minds_only_cookies(&self) -> bool {
+        let silent = |rule: &hints::Rule| *rule == hints::Rule::default();
+        self.policy.role == Role::Whole
+            && !self.asked.has_credentials()
+            && self.hints_rule(&self.policy).is_none_or(silent)
+    }
+
+    /// Whether [`Exchange::response`] takes the time for that answer.
+    pub fn answer_needs_time(&self, head: &ResponseHead) -> bool {
+        self.hints_rule(&self.policy)
+            .unwrap_or(&self.untouched())
+            .needs_time(head)
+    }
+
+    /// The rule of answers to requests that no route took.
+    fn untouched(&self) -> hints::Rule {
+        hints::Rule {
+            profile: match self.policy.role {
+                Role::Whole => hints::Profile::Generic,
+                Role::Request | Role::Response => hints::Profile::EnvoyCache,
+            },
+            ..hints::Rule::default()
+        }
+    }
+
     /// Decides on the head of the service's answer. Our own replies are left as they are.
     pub fn response(&mut self, mut head: ResponseHead, ends: bool, now: UnixTime) -> AnswerStep {
         if !self.is_forwarded() {
             return AnswerStep::Forward(Vec::new());
         }
         let policy = Rc::clone(&self.policy);
-        let untouched = hints::Rule {
-            profile: match policy.role {
-                Role::Whole => hints::Profile::Generic,
-                Role::Request | Role::Response => hints::Profile::EnvoyCache,
-            },
-            ..hints::Rule::default()
-        };
+        let untouched = self.untouched();
         let rule = self.hints_rule(&policy).unwrap_or(&untouched);
         let edits = rule.decide(&self.asked, &head, now, &mut self.trace);
         head.headers.apply(&edits);

@@ -1,5 +1,6 @@
 //! The one trait through which effects go, so that a recording fake can stand in for Envoy.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::head::{Edit, Headers};
@@ -22,6 +23,8 @@ pub trait Host {
     fn request_body(&mut self, size: usize) -> Result<Vec<u8>, HostError>;
     /// Every response header, `:status` included.
     fn response_headers(&mut self) -> Result<Headers, HostError>;
+    /// Whether the response has that header, even empty. Costs less than all of them.
+    fn has_response_header(&mut self, name: &str) -> Result<bool, HostError>;
     /// Changes response headers, which must not have gone on yet.
     fn edit_response(&mut self, edits: &[Edit]) -> Result<(), HostError>;
     /// The first `size` bytes of the answer gathered so far.
@@ -38,8 +41,56 @@ pub trait Host {
     fn publish(&mut self, name: &str, value: &str);
     /// Has the proxy choose its route again, by the headers as they are now.
     fn clear_route_cache(&mut self) -> Result<(), HostError>;
-    /// Adds one to a counter. Best effort.
-    fn count(&mut self, counter: Counter);
+    /// What is gathered of the counters that nearly every request adds to.
+    fn tally(&self) -> &Tally;
+    /// Adds to a counter. Best effort.
+    fn count(&mut self, counter: Counter, times: u32);
+}
+
+/// Counts of what happens with nearly every request, gathered so that no request pays for a call
+/// that counts: they are told to the proxy now and then.
+#[derive(Debug, Default)]
+pub struct Tally {
+    forwarded: Cell<u32>,
+    hits: Cell<u32>,
+    misses: Cell<u32>,
+}
+
+impl Tally {
+    /// One more request went to the service.
+    pub fn forwarded(&self) {
+        add(&self.forwarded, 1);
+    }
+
+    /// So many more tokens were found in the cache, and so many were not.
+    pub fn tokens(&self, hits: u64, misses: u64) {
+        add(&self.hits, hits);
+        add(&self.misses, misses);
+    }
+
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.forwarded.get() | self.hits.get() | self.misses.get() == 0
+    }
+
+    /// Tells all of it, and begins anew.
+    pub fn tell(&self, host: &mut dyn Host) {
+        for (counter, count) in [
+            (Counter::Forwarded, &self.forwarded),
+            (Counter::TokenCacheHit, &self.hits),
+            (Counter::TokenCacheMiss, &self.misses),
+        ] {
+            let times = count.take();
+            if times > 0 {
+                host.count(counter, times);
+            }
+        }
+    }
+}
+
+fn add(count: &Cell<u32>, more: u64) {
+    let more = u32::try_from(more).unwrap_or(u32::MAX);
+    count.set(count.get().saturating_add(more));
 }
 
 /// What a VM may ask of the proxy on its own account, to have keys and tokens fetched.

@@ -17,7 +17,7 @@ use crate::driver::{Flow, Stream, Tools};
 use crate::fetch::Store;
 use crate::fetch::answer::Answer;
 use crate::head::{Edit, Headers, ResponseHead};
-use crate::host::{Counter, Host, HostError, KeyHost, Request};
+use crate::host::{Counter, Host, HostError, KeyHost, Request, Tally};
 use crate::policy::Policy;
 use crate::reply::Reply;
 use crate::token::Cache;
@@ -54,13 +54,38 @@ struct Root {
 #[derive(Default)]
 struct Vm {
     policy: Rc<Policy>,
-    counters: Counters,
+    counters: Rc<Counters>,
     crypto: HostCrypto<Foreign>,
     keys: RefCell<Store>,
     tokens: Cache,
     waiting: RefCell<Vec<Waiting>>,
     /// The time between two ticks; zero for none.
     rhythm: Cell<Duration>,
+    /// Whether ticks go on for what is counted.
+    counting: Cell<bool>,
+}
+
+/// The counters of this VM, whatever its policy.
+#[derive(Default)]
+struct Counters {
+    /// By what the host knows them.
+    ids: RefCell<HashMap<Counter, u32>>,
+    tally: Tally,
+}
+
+impl Counters {
+    /// Tells the host what was gathered; whether there was anything.
+    fn tell(&self) -> bool {
+        let any = !self.tally.is_empty();
+        self.tally.tell(&mut Envoy { counters: self });
+        any
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        self.tell();
+    }
 }
 
 /// A stream that waits for keys, as long as it is there.
@@ -78,8 +103,6 @@ impl host_crypto::Call for Foreign {
         bindings::call_foreign_function(host_crypto::FUNCTION, arguments).ok()
     }
 }
-
-type Counters = Rc<RefCell<HashMap<Counter, u32>>>;
 
 impl Context for Root {
     /// The answer to a call of [`KeyHost::call`].
@@ -113,6 +136,7 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
+        self.vm.counting.set(self.vm.counters.tell());
         self.turn(Store::tick);
     }
 
@@ -138,6 +162,7 @@ impl Root {
         let vm = Vm {
             crypto: HostCrypto::prove(Foreign),
             policy: Rc::new(policy),
+            counters: Rc::clone(&self.vm.counters),
             ..Vm::default()
         };
         log::info!(
@@ -169,13 +194,11 @@ impl Root {
             Err(_) => return,
         };
         self.wake(&mut envoy, now, changed);
-        let requests_wait = !self.vm.waiting.borrow().is_empty();
-        let rhythm = self.vm.keys.borrow().rhythm(requests_wait);
-        let _ = self.vm.tick_every(rhythm);
+        let _ = self.vm.tick_every(self.vm.next_tick());
     }
 
     /// Decides again on the requests that wait, if anything changed or their time is over.
-    fn wake(&self, envoy: &mut Envoy, now: Duration, changed: bool) {
+    fn wake(&self, envoy: &mut Envoy<'_>, now: Duration, changed: bool) {
         let keys = self.vm.keys.borrow();
         let waiting = self.vm.waiting.take();
         let mut still = Vec::new();
@@ -204,11 +227,13 @@ impl Root {
 
 /// Soon enough for whoever waits.
 const AT_ONCE: Duration = Duration::from_millis(1);
+/// Soon enough for whoever reads counters.
+const COUNTING: Duration = Duration::from_secs(1);
 
 impl Vm {
-    fn envoy(&self) -> Envoy {
+    fn envoy(&self) -> Envoy<'_> {
         Envoy {
-            counters: Rc::clone(&self.counters),
+            counters: &self.counters,
         }
     }
 
@@ -221,10 +246,34 @@ impl Vm {
     }
 
     fn tick_every(&self, period: Duration) -> Result<(), HostError> {
-        if self.rhythm.replace(period) == period {
+        if self.rhythm.get() == period {
             return Ok(());
         }
-        bindings::set_tick_period(period)
+        bindings::set_tick_period(period)?;
+        self.rhythm.set(period);
+        Ok(())
+    }
+
+    /// How long until the next tick, by what is fetched and by what is counted; zero for never.
+    fn next_tick(&self) -> Duration {
+        let requests_wait = !self.waiting.borrow().is_empty();
+        let keys = self.keys.borrow();
+        let fetching = (!keys.is_empty()).then(|| keys.rhythm(requests_wait));
+        let counts = self.counting.get() || !self.counters.tally.is_empty();
+        let periods = fetching.into_iter().chain(counts.then_some(COUNTING));
+        periods.min().unwrap_or(Duration::ZERO)
+    }
+
+    /// Sees to it that a tick comes that tells what was gathered.
+    fn mind_counters(&self) {
+        if self.counting.get() || self.counters.tally.is_empty() {
+            return;
+        }
+        if self.rhythm.get().is_zero() && self.tick_every(COUNTING).is_err() {
+            self.counters.tell();
+            return;
+        }
+        self.counting.set(true);
     }
 }
 
@@ -236,11 +285,13 @@ struct Filter {
 }
 
 impl Filter {
-    fn on(&self, event: impl FnOnce(&mut Stream, &mut Envoy) -> Flow) -> Action {
-        match self.stream.try_borrow_mut() {
+    fn on(&self, event: impl FnOnce(&mut Stream, &mut Envoy<'_>) -> Flow) -> Action {
+        let action = match self.stream.try_borrow_mut() {
             Ok(mut stream) => action(event(&mut stream, &mut self.vm.envoy())),
             Err(_) => Action::Pause,
-        }
+        };
+        self.vm.mind_counters();
+        action
     }
 
     /// Puts the stream among those that wait for keys, if there is room, and sees to it that they
@@ -323,11 +374,11 @@ fn action(flow: Flow) -> Action {
 }
 
 /// The stream in hand, as Envoy offers it.
-struct Envoy {
-    counters: Counters,
+struct Envoy<'a> {
+    counters: &'a Counters,
 }
 
-impl Host for Envoy {
+impl Host for Envoy<'_> {
     fn now(&mut self) -> Result<Duration, HostError> {
         let now = hostcalls::get_current_time().map_err(|_| HostError)?;
         now.duration_since(std::time::UNIX_EPOCH)
@@ -348,6 +399,10 @@ impl Host for Envoy {
 
     fn response_headers(&mut self) -> Result<Headers, HostError> {
         headers(MapType::HttpResponseHeaders)
+    }
+
+    fn has_response_header(&mut self, name: &str) -> Result<bool, HostError> {
+        bindings::has_header(MapType::HttpResponseHeaders, name)
     }
 
     fn edit_response(&mut self, edits: &[Edit]) -> Result<(), HostError> {
@@ -409,21 +464,25 @@ impl Host for Envoy {
         bindings::call_foreign_function("clear_route_cache", &[]).map(|_| ())
     }
 
-    fn count(&mut self, counter: Counter) {
-        let mut counters = self.counters.borrow_mut();
-        let id = match counters.get(&counter) {
+    fn tally(&self) -> &Tally {
+        &self.counters.tally
+    }
+
+    fn count(&mut self, counter: Counter, times: u32) {
+        let mut ids = self.counters.ids.borrow_mut();
+        let id = match ids.get(&counter) {
             Some(id) => *id,
             None => match hostcalls::define_metric(MetricType::Counter, &counter.name()) {
-                Ok(id) => *counters.entry(counter).or_insert(id),
+                Ok(id) => *ids.entry(counter).or_insert(id),
                 Err(_) => return,
             },
         };
         // A counter that cannot be counted is no reason to refuse a request.
-        let _ = hostcalls::increment_metric(id, 1);
+        let _ = hostcalls::increment_metric(id, i64::from(times));
     }
 }
 
-impl KeyHost for Envoy {
+impl KeyHost for Envoy<'_> {
     fn shared(&mut self, name: &str) -> Result<Option<(Vec<u8>, u32)>, HostError> {
         bindings::shared_data(name)
     }
@@ -462,7 +521,7 @@ impl KeyHost for Envoy {
     }
 
     fn count(&mut self, counter: Counter) {
-        Host::count(self, counter);
+        Host::count(self, counter, 1);
     }
 }
 

@@ -11,6 +11,8 @@
 #[allow(dead_code, reason = "shared with other test binaries")]
 mod support;
 
+use std::time::{Duration, Instant};
+
 use forecourt::cli::client::{self, Request};
 use forecourt::cli::envoy::{Envoy, Options, find};
 use forecourt::cli::serve::Service;
@@ -18,6 +20,9 @@ use serde_json::{Value, json};
 use support::envoy::bootstrap;
 use support::keys;
 use support::scenario::Token;
+
+/// For what comes within a second or two; longer on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn policy() -> Value {
     let mut policy = json!({
@@ -136,6 +141,34 @@ async fn logs_and_routes_go_by_the_token_and_never_by_the_client() {
     assert_eq!(told(&lines[8]), ["shop", "-", "-", "-"]);
     for nobody in [&lines[5], &lines[6], &lines[7]] {
         assert_eq!(told(nobody), ["-"; 4]);
+    }
+    counted(&envoy, 9, 6).await;
+    // Nothing was left to count and the timer has stopped; what comes then starts it anew.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let request = Request::new("GET", "/open");
+    client::send(envoy.listener(), &request).await.unwrap();
+    counted(&envoy, 10, 6).await;
+}
+
+/// Waits until the counters say how many requests went on and how many tokens, known or not, there
+/// were; they come late.
+async fn counted(envoy: &Envoy, requests: u64, tokens: u64) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let stats = envoy.stats().await.unwrap();
+        let count = |name| {
+            let name = format!("wasmcustom.forecourt.{name}");
+            stats.get(&name).copied().unwrap_or(0)
+        };
+        let held = (
+            count("forwarded"),
+            count("token_cache.hit") + count("token_cache.miss"),
+        );
+        if held == (requests, tokens) {
+            return;
+        }
+        assert!(Instant::now() < until, "{held:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -43,6 +43,25 @@ proptest! {
     }
 
     #[test]
+    fn an_answer_that_needs_no_time_is_decided_alike_at_any(
+        rule in rules(), asked in requests(), answer in answers(), now in any::<u64>()
+    ) {
+        prop_assume!(!rule.needs_time(&answer));
+        let at_once = rule.decide(&asked, &answer, NOW, &mut Trace::off());
+        let later = rule.decide(&asked, &answer, UnixTime(now), &mut Trace::off());
+        prop_assert_eq!(at_once, later);
+    }
+
+    #[test]
+    fn without_a_rule_credentials_and_cookies_nothing_changes(asked in requests(), answer in answers()) {
+        prop_assume!(!asked.has_credentials() && !answer.headers.has("set-cookie"));
+        let rule = Rule::default();
+        prop_assert_eq!(rule.decide(&asked, &answer, NOW, &mut Trace::off()), vec![]);
+        prop_assert_eq!(rule.wants_body(&asked, &answer), None);
+        prop_assert_eq!(rule.not_modified(&asked, &answer), None);
+    }
+
+    #[test]
     fn what_was_written_reads_without_doubt(rule in rules(), asked in requests(), answer in answers()) {
         let after = decided(&rule, &asked, &answer);
         let read = |answer: &ResponseHead| directives::read(answer.headers.all("cache-control"));

@@ -35,10 +35,12 @@ pub struct RawForward {
     #[deserr(default)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<RawTokenHandling>,
-    /// Claims that access logs and later filters see, under the names given here.
+    /// Claims that access logs and later filters see, under the names given here, beside
+    /// `forecourt_issuer` and `forecourt_subject`; `[]` for these two alone. Where not given, they learn
+    /// nothing of the caller, which costs less.
     #[deserr(default)]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub log: Vec<RawClaimPath>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Vec<RawClaimPath>>,
     /// Whether Envoy chooses its route again once the headers are written, so that its routes can
     /// go by claims.
     #[deserr(default)]
@@ -98,13 +100,16 @@ impl RawForward {
             .token_header
             .as_ref()
             .map(|header| fresh_header(header, &mut headers, &at.key("tokenHeader"), problems));
-        let log = self.log.iter().enumerate().filter_map(|(index, path)| {
-            let path = path.compile(&at.key("log").index(index), problems)?;
-            let name = path.to_string();
-            Some((path, name))
+        let log = self.log.as_ref().map(|paths| {
+            let named = |(index, path): (usize, &RawClaimPath)| {
+                let path = path.compile(&at.key("log").index(index), problems)?;
+                let name = path.to_string();
+                Some((path, name))
+            };
+            paths.iter().enumerate().filter_map(named).collect()
         });
         Forward {
-            log: log.collect(),
+            log,
             claims,
             payload,
             token_header,

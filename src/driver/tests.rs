@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::config;
 use crate::head::Headers;
+use crate::host::Tally;
 use crate::reply::Code;
 use crate::token::InWasm;
 
@@ -24,6 +25,7 @@ enum Call {
     EditRequest(Vec<Edit>),
     RequestBody(usize),
     ResponseHeaders,
+    HasResponseHeader(String),
     EditResponse(Vec<Edit>),
     ResponseBody(usize),
     NotModified(Vec<String>),
@@ -31,7 +33,7 @@ enum Call {
     Reply(u16, Code),
     Publish(String, String),
     ClearRouteCache,
-    Count(String),
+    Count(String, u32),
 }
 
 #[derive(Default)]
@@ -42,6 +44,7 @@ struct Recorder {
     body: Vec<u8>,
     /// The call with this number, from zero, fails.
     failing: Option<usize>,
+    tally: Tally,
 }
 
 impl Recorder {
@@ -95,6 +98,11 @@ impl Host for Recorder {
             .map(|()| self.response.clone())
     }
 
+    fn has_response_header(&mut self, name: &str) -> Result<bool, HostError> {
+        self.record(Call::HasResponseHeader(name.into()))
+            .map(|()| self.response.has(name))
+    }
+
     fn edit_response(&mut self, edits: &[Edit]) -> Result<(), HostError> {
         self.record(Call::EditResponse(edits.to_vec()))
     }
@@ -129,8 +137,12 @@ impl Host for Recorder {
         self.record(Call::ClearRouteCache)
     }
 
-    fn count(&mut self, counter: Counter) {
-        let _ = self.record(Call::Count(counter.name()));
+    fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    fn count(&mut self, counter: Counter, times: u32) {
+        let _ = self.record(Call::Count(counter.name(), times));
     }
 }
 
@@ -175,23 +187,74 @@ const ORDER: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_public_request_costs_three_host_calls_and_its_answer_two() {
+fn a_public_request_costs_one_host_call_and_so_does_its_answer() {
     let (mut stream, mut host) = (stream("hold"), Recorder::new(OPEN));
     assert_eq!(ask(&mut stream, &mut host, true), Flow::Continue);
+    assert_eq!(host.calls, [Call::RequestHeaders]);
+    host.calls.clear();
+    assert_eq!(stream.response_headers(&mut host, false), Flow::Continue);
+    let asked = Call::HasResponseHeader("set-cookie".into());
+    assert_eq!(host.calls, [asked], "nothing to change");
+}
+
+#[test]
+fn an_answer_that_sets_a_cookie_is_read_whole_even_on_a_public_route() {
+    let (mut stream, mut host) = (stream("hold"), Recorder::new(OPEN));
+    host.response = headers(&[(":status", "200"), ("set-cookie", "")]);
+    ask(&mut stream, &mut host, true);
+    host.calls.clear();
+    assert_eq!(stream.response_headers(&mut host, false), Flow::Continue);
+    let private = Edit::Set("cache-control".into(), b"private".to_vec());
     assert_eq!(
         host.calls,
         [
-            Call::Now,
-            Call::RequestHeaders,
-            Call::Count("forecourt.forwarded".into())
+            Call::HasResponseHeader("set-cookie".into()),
+            Call::ResponseHeaders,
+            Call::EditResponse(vec![private]),
         ]
     );
+}
+
+#[test]
+fn the_time_is_asked_for_where_an_answer_depends_on_it() {
+    let expires = ("expires", "Sun, 06 Nov 1994 08:49:37 GMT");
+    for (response, path, timed) in [
+        (vec![(":status", "200")], "/tagged", false),
+        (vec![(":status", "200"), expires], "/tagged", true),
+        (vec![(":status", "200"), expires], "/open", false),
+    ] {
+        let request = [(":method", "GET"), (":path", path)];
+        let (mut stream, mut host) = (stream("hold"), Recorder::new(&request));
+        host.response = headers(&response);
+        ask(&mut stream, &mut host, true);
+        host.calls.clear();
+        stream.response_headers(&mut host, false);
+        assert_eq!(
+            host.calls.contains(&Call::Now),
+            timed,
+            "{path} {response:?}"
+        );
+    }
+}
+
+#[test]
+fn what_was_gathered_is_told_once() {
+    let mut host = Recorder::new(OPEN);
+    for _ in 0..3 {
+        ask(&mut stream("hold"), &mut host, true);
+    }
     host.calls.clear();
-    assert_eq!(stream.response_headers(&mut host, false), Flow::Continue);
+    let tally = std::mem::take(&mut host.tally);
+    tally.tokens(2, 0);
+    tally.tell(&mut host);
+    assert!(tally.is_empty());
+    tally.tell(&mut host);
     assert_eq!(
         host.calls,
-        [Call::ResponseHeaders, Call::Now],
-        "nothing to change"
+        [
+            Call::Count("forecourt.forwarded".into(), 3),
+            Call::Count("forecourt.token_cache.hit".into(), 2),
+        ]
     );
 }
 
@@ -266,7 +329,7 @@ fn in_stream_mode_the_headers_go_first() {
 #[test]
 fn whatever_host_call_fails_nothing_passes() {
     let fields: Vec<_> = ORDER.to_vec();
-    for failing in 0..3 {
+    for failing in 0..2 {
         let (mut stream, mut host) = (stream("hold"), Recorder::new(&fields));
         host.body = b"{}".to_vec();
         host.failing = Some(failing);
@@ -279,8 +342,10 @@ fn whatever_host_call_fails_nothing_passes() {
 
 #[test]
 fn an_answer_whose_hints_cannot_be_set_is_withheld() {
+    let dated = ("expires", "Sun, 06 Nov 1994 08:49:37 GMT");
     for failing in 0..3 {
         let (mut stream, mut host) = (stream("hold"), Recorder::new(SECRET));
+        host.response = headers(&[(":status", "200"), dated]);
         ask(&mut stream, &mut host, true);
         host.calls.clear();
         host.failing = Some(failing);
@@ -301,9 +366,9 @@ fn our_own_replies_pass_back_through_the_filter_untouched() {
     );
     assert_eq!(ask(&mut stream, &mut host, true), Flow::Pause);
     assert_eq!(
-        host.calls[2..],
+        host.calls[1..],
         [
-            Call::Count("forecourt.refused.route_not_found".into()),
+            Call::Count("forecourt.refused.route_not_found".into(), 1),
             Call::Publish("forecourt_decision".into(), "route_not_found".into()),
             Call::Reply(404, Code::RouteNotFound),
         ]

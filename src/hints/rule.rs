@@ -154,6 +154,13 @@ impl Rule {
         if expected { self.base.if_any() } else { None }
     }
 
+    /// Whether [`Rule::decide`] takes the time for this answer: to tell how long one without Date lives
+    /// that says when it expires, or to give it a Date.
+    pub fn needs_time(&self, answer: &ResponseHead) -> bool {
+        answer.headers.has("expires")
+            || self.profile == Profile::EnvoyCache && !answer.headers.has("date")
+    }
+
     /// The edits of a request on its way to the service and the caches before it.
     pub fn request_edits(&self, head: &RequestHead) -> Vec<Edit> {
         if !matches!(head.method(), b"GET" | b"HEAD") {

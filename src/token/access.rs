@@ -109,8 +109,9 @@ pub struct Granted {
     pub issuer: String,
     /// `sub`, where a line of a log can hold it.
     pub subject: Option<String>,
-    /// Claims for access logs and later filters, by the policy's names.
-    pub logged: Vec<(String, String)>,
+    /// Claims for access logs and later filters, by the policy's names; `None` where these are to learn
+    /// nothing of the caller.
+    pub logged: Option<Vec<(String, String)>>,
     /// Whether Envoy is to choose the route again once the head is edited.
     pub clear_route_cache: bool,
 }

@@ -27,8 +27,9 @@ pub struct Forward {
     /// The token itself, where it was found. Unless the policy says, a token in the query is taken
     /// out, since queries end up in logs (RFC 6750 §5.3), and others stay.
     pub token: Option<TokenHandling>,
-    /// Claims for access logs and later filters, by the name they get there.
-    pub log: Vec<(ClaimPath, String)>,
+    /// Claims for access logs and later filters, by the name they get there, which then learn the issuer
+    /// and the subject too; `None` tells them nothing.
+    pub log: Option<Vec<(ClaimPath, String)>>,
     /// Whether Envoy chooses the route again, now that the headers say who is calling.
     pub clear_route_cache: bool,
 }
@@ -79,12 +80,12 @@ impl Forward {
     }
 
     /// The claims for access logs. What has no plain form is left out.
-    pub fn logged(&self, claims: &Claims) -> Vec<(String, String)> {
+    pub fn logged(&self, claims: &Claims) -> Option<Vec<(String, String)>> {
         let entry = |(path, name): &(ClaimPath, String)| {
             let value = written(path, claims).ok().flatten()?;
             Some((name.clone(), value))
         };
-        self.log.iter().filter_map(entry).collect()
+        Some(self.log.as_ref()?.iter().filter_map(entry).collect())
     }
 
     /// Whether a token found there is taken out.
@@ -229,11 +230,18 @@ mod tests {
     fn logs_leave_out_what_has_no_plain_form() {
         let path = |name| ClaimPath::parse(name).unwrap();
         let forward = Forward {
-            log: vec![(path("sub"), "sub".into()), (path("bad"), "bad".into())],
+            log: Some(vec![
+                (path("sub"), "sub".into()),
+                (path("bad"), "bad".into()),
+            ]),
             ..Forward::default()
         };
         let claims = Claims::parse(br#"{"sub":"u","bad":"a\nb"}"#).unwrap();
-        assert_eq!(forward.logged(&claims), [("sub".into(), "u".into())]);
+        assert_eq!(
+            forward.logged(&claims),
+            Some(vec![("sub".into(), "u".into())])
+        );
+        assert_eq!(Forward::default().logged(&claims), None);
     }
 
     #[test]

@@ -13,6 +13,13 @@ const REQUEST_STREAM: u32 = 0;
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        key: *const u8,
+        key_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
         key: *const u8,
@@ -177,6 +184,22 @@ pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Ho
         )
     })?;
     Ok(given(data, size))
+}
+
+/// Whether there is such a field, even empty.
+pub fn has_header(map: MapType, name: &str) -> Result<bool, HostError> {
+    let mut data: *mut u8 = std::ptr::null_mut();
+    let mut size = 0usize;
+    // SAFETY: the host reads the name during the call and writes a pointer and a size, or neither.
+    let status = unsafe {
+        proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), &mut data, &mut size)
+    };
+    drop(given(data, size));
+    match status {
+        OK => Ok(true),
+        NOT_FOUND => Ok(false),
+        _ => Err(HostError),
+    }
 }
 
 pub fn replace_header(map: MapType, name: &str, value: &[u8]) -> Result<(), HostError> {

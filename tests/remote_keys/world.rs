@@ -115,9 +115,14 @@ impl World {
 
     /// Waits until that many fetches have failed.
     pub async fn failures(&self, least: u64) {
+        self.counts("jwks_fetch.failed", least).await;
+    }
+
+    /// Waits until a counter stands that high.
+    pub async fn counts(&self, name: &str, least: u64) {
         let until = Instant::now() + PATIENCE;
-        while self.counted("jwks_fetch.failed").await < least {
-            assert!(Instant::now() < until);
+        while self.counted(name).await < least {
+            assert!(Instant::now() < until, "{name} stays below {least}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -209,7 +209,7 @@ fn monitor_mode_lets_it_pass_without_an_identity() {
     world.stream.request_body(&mut world.host, 2, true);
     world.decide_at(NOW + Duration::from_secs(5));
     assert!(world.is_resumed());
-    let monitored = Call::Count("forecourt.monitored.keys_unavailable".into());
+    let monitored = Call::Count("forecourt.monitored.keys_unavailable".into(), 1);
     assert!(world.host.calls.contains(&monitored));
 }
 
