@@ -185,6 +185,7 @@ fn the_readme_says_what_the_code_says() {
         ("codes", reference::code_reference()),
         ("safety", reference::SAFETY.to_owned()),
         ("profiles", reference::PROFILES.to_owned()),
+        ("speed", measured()),
     ] {
         let begin = format!("<!-- made: {name} -->\n");
         let (before, rest) = readme
@@ -202,6 +203,16 @@ fn the_readme_says_what_the_code_says() {
             );
         }
     }
+}
+
+/// The short table of the last run of `cargo bench --bench proxy`, and how it was made.
+fn measured() -> String {
+    let path = root().join("tests/benches/results/proxy.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once("\n\n").unwrap();
+    let (short, _) = rest.split_once("\n## Every chain").unwrap();
+    assert!(short.contains("Measured on 20") && short.contains("| **"));
+    short.to_owned()
 }
 
 #[allow(

@@ -107,6 +107,7 @@ end
 
 function envoy_on_request(handle)
   local body = handle:body(true)
+  if body:length() == 0 then return end
   local bytes = body:getBytes(0, body:length())
   local read, found, stop = pcall(value, bytes, blank(bytes, 1))
   if not read or blank(bytes, stop) <= #bytes or not order(found) then
@@ -115,5 +116,5 @@ function envoy_on_request(handle)
 end
 
 function envoy_on_response(handle)
-  handle:headers():replace("cache-control", "private")
+  handle:headers():replace("cache-control", "no-store")
 end

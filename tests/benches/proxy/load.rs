@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::{http1, http2};
+use hyper::http::response::Parts;
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -24,11 +25,19 @@ pub struct Traffic {
     pub body: Bytes,
     /// What every answer must be.
     pub status: u16,
+    pub http2: bool,
 }
 
 impl Traffic {
-    fn request(&self, authority: &str, http2: bool) -> Request<Full<Bytes>> {
-        let target = match http2 {
+    /// The head of one answer.
+    pub async fn once(&self, to: SocketAddr) -> Parts {
+        let mut sender = Sender::connect(to, self.http2).await;
+        let answer = sender.send(self.request(&to.to_string())).await;
+        answer.into_parts().0
+    }
+
+    fn request(&self, authority: &str) -> Request<Full<Bytes>> {
+        let target = match self.http2 {
             true => format!("http://{authority}{}", self.path),
             false => self.path.clone(),
         };
@@ -37,7 +46,7 @@ impl Traffic {
             .uri(target)
             .header("user-agent", "forecourt-bench")
             .header("accept", "*/*");
-        if !http2 {
+        if !self.http2 {
             request = request.header("host", authority);
         }
         if !self.tokens.is_empty() {
@@ -57,7 +66,6 @@ impl Traffic {
 pub struct Load {
     pub to: SocketAddr,
     pub connections: usize,
-    pub http2: bool,
     pub length: Duration,
 }
 
@@ -116,13 +124,13 @@ impl Load {
 
     async fn connection(self, traffic: Traffic, started: Instant) -> Vec<u32> {
         let authority = self.to.to_string();
-        let mut sender = Sender::connect(self.to, self.http2).await;
+        let mut sender = Sender::connect(self.to, traffic.http2).await;
         let mut latencies = Vec::new();
         while started.elapsed() < self.length {
-            let request = traffic.request(&authority, self.http2);
+            let request = traffic.request(&authority);
             // Envoy closes a connection whose body it has refused before all of it was there.
             if !sender.is_ready().await {
-                sender = Sender::connect(self.to, self.http2).await;
+                sender = Sender::connect(self.to, traffic.http2).await;
             }
             let sent = Instant::now();
             let answer = sender.send(request).await;

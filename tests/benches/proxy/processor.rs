@@ -1,6 +1,6 @@
 //! What one would write in place of the module: an external processor in native Rust, on a Unix
-//! socket, that checks the body against the same schema with the same engine and marks the answer
-//! as private.
+//! socket, that checks the body against the same schema with the same engine and says who may keep
+//! the answer.
 //!
 //! The few messages of `envoy.service.ext_proc.v3` that it needs are written out here, by their
 //! field numbers.
@@ -210,8 +210,8 @@ fn decide(message: ProcessingRequest, rule: &BodyRule) -> Answered {
                 body: Bytes::from_static(b"{\"title\":\"The body does not match its schema\"}"),
             }),
         },
-        Some(Asked::ResponseHeaders(_)) => Answered::ResponseHeaders(private()),
-        Some(Asked::RequestHeaders(head)) if !is_json(&head) => {
+        Some(Asked::ResponseHeaders(_)) => Answered::ResponseHeaders(hinted()),
+        Some(Asked::RequestHeaders(head)) if !head.end_of_stream && !is_json(&head) => {
             Answered::Immediate(ImmediateResponse {
                 status: Some(HttpStatus { code: 415 }),
                 body: Bytes::new(),
@@ -228,10 +228,10 @@ fn is_json(head: &HttpHeaders) -> bool {
         .any(|header| header.raw_value == "application/json")
 }
 
-fn private() -> CommonAnswer {
+fn hinted() -> CommonAnswer {
     let header = HeaderValue {
         key: "cache-control".into(),
-        raw_value: Bytes::from_static(b"private"),
+        raw_value: Bytes::from_static(chains::ORDER_HINT.as_bytes()),
     };
     CommonAnswer {
         response: Some(CommonResponse {

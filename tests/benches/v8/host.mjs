@@ -14,9 +14,10 @@ const RESPONSE_HEADERS = 2;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** One VM with the module in it. */
+/** One VM with the module in it; `now`, in seconds, stands in for the clock. */
 export class Vm {
-  constructor(file) {
+  constructor(file, { now } = {}) {
+    this.now = now;
     const bytes = fs.readFileSync(file);
     const before = process.cpuUsage();
     const module = new WebAssembly.Module(bytes);
@@ -56,17 +57,23 @@ export class Vm {
     return took;
   }
 
-  /** A whole exchange; the status of a refusal, or 200 where the request went on. */
-  exchange({ head, body, answer }) {
+  /**
+   * A whole exchange; the status of a refusal, or 200 where the request went on. A body comes in
+   * pieces of that many bytes, or at once.
+   */
+  exchange({ head, body, pieces, answer }) {
     const context = this.nextContext++;
     const { exports } = this;
     this.replied = undefined;
     this.maps[REQUEST_HEADERS] = head;
     exports.proxy_on_context_create(context, ROOT);
     exports.proxy_on_request_headers(context, head.length, body ? 0 : 1);
-    if (body && this.replied === undefined) {
-      this.buffers[REQUEST_BODY] = body;
-      exports.proxy_on_request_body(context, body.length, 1);
+    const piece = pieces ?? body?.length;
+    for (let there = 0; body && there < body.length && this.replied === undefined; ) {
+      there = Math.min(body.length, there + piece);
+      // The host keeps what has come: the module is told how much that is.
+      this.buffers[REQUEST_BODY] = body.subarray(0, there);
+      exports.proxy_on_request_body(context, there, there === body.length ? 1 : 0);
     }
     if (this.replied === undefined && answer) {
       this.maps[RESPONSE_HEADERS] = answer.head;
@@ -123,7 +130,8 @@ export class Vm {
         return pairs ? this.#give(serialized(pairs), at, size) : NOT_FOUND;
       },
       proxy_get_current_time_nanoseconds: (at) => {
-        this.#view().setBigUint64(at, BigInt(Date.now()) * 1_000_000n, true);
+        const milliseconds = this.now === undefined ? Date.now() : this.now * 1e3;
+        this.#view().setBigUint64(at, BigInt(milliseconds) * 1_000_000n, true);
         return OK;
       },
       proxy_send_local_response: (status) => {
