@@ -83,7 +83,7 @@ export class Vm {
         exports.proxy_on_response_body(context, answer.body.length, 1);
       }
     }
-    exports.proxy_on_done(context);
+    exports.proxy_on_done?.(context);
     exports.proxy_on_log?.(context);
     exports.proxy_on_delete(context);
     return this.replied ?? 200;

@@ -1,6 +1,6 @@
 // What the module costs inside V8, without a proxy:
 //
-//   cargo wasm
+//   cargo run -- module
 //   node --no-liftoff --no-wasm-lazy-compilation tests/benches/v8/main.mjs [MODULE] [--million]
 //
 // The two flags are how Envoy runs V8: everything is compiled by the optimising compiler at once.
@@ -10,7 +10,7 @@ import { createSign, generateKeyPairSync } from "node:crypto";
 import { Vm, milliseconds } from "./host.mjs";
 
 const named = process.argv.slice(2).find((arg) => !arg.startsWith("--"));
-const MODULE = named ?? "target/wasm32-wasip1/release/forecourt.wasm";
+const MODULE = named ?? "target/forecourt.wasm";
 const ISSUER = "https://issuer.example";
 
 const rsa = keyPair("RS256", "rsa", { modulusLength: 2048 });
