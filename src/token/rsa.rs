@@ -26,8 +26,8 @@ pub struct RsaKey {
 }
 
 impl RsaKey {
-    /// From big-endian octets, with or without leading zeros. None where the modulus is even or of
-    /// no more than 32 bits, or the exponent is even, below 3 or of more than 64 bits: nothing can be
+    /// From big-endian octets, with or without leading zeros. None where the modulus is even, of no
+    /// more than 27 bits or of more than 13,500, or the exponent is even, below 3 or of more than 64 bits: nothing can be
     /// verified with such a key. Whether it is strong is the caller's question.
     pub fn new(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
         let first = exponent.iter().position(|octet| *octet != 0)?;

@@ -129,6 +129,31 @@ fn a_signature_is_below_the_modulus() {
     assert_eq!(key.open(&key.modulus()), None);
     assert_eq!(key.open(&[0xff; 256]), None);
     assert_eq!(key.open(&[0; 256]), Some(vec![0; 256]));
+    // One bit above the modulus, wherever there is room for it in as many octets.
+    for key in KEYS.iter().map(public) {
+        for bit in key.bits()..8 * key.octets() {
+            let octets = (BigUint::from(1_u8) << bit).to_bytes_be();
+            assert_eq!(octets.len(), key.octets());
+            assert_eq!(key.open(&octets), None, "{bit}");
+        }
+    }
+}
+
+#[test]
+fn columns_hold_the_largest_numbers() {
+    // All ones: every limb of the modulus, and of the base, is as large as it can be.
+    for octets in [256, 512, 1024, 1687] {
+        let modulus = vec![0xff; octets];
+        let base = [&[0xfe][..], &modulus[1..]].concat();
+        let (n, b) = (
+            BigUint::from_bytes_be(&modulus),
+            BigUint::from_bytes_be(&base),
+        );
+        let key = RsaKey::new(&modulus, &[3]).unwrap();
+        let expected = b.modpow(&BigUint::from(3_u8), &n);
+        assert_eq!(BigUint::from_bytes_be(&key.open(&base).unwrap()), expected);
+    }
+    assert_eq!(RsaKey::new(&[0xff; 1688], &[3]), None);
 }
 
 #[test]
