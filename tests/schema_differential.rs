@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use forecourt::config::problem::{Place, Problems};
 use forecourt::config::schemas::SchemaTable;
-use forecourt::schema::Schema;
+use forecourt::schema::{Limits, Schema, parse_json};
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value, json};
 
@@ -240,9 +240,15 @@ fn theirs(schema: &Value) -> Result<Validator, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Both engines over one schema and some values; the number of values that passed, if both took
-/// the schema.
-fn compare(schema: &Value, values: &[Value]) -> Option<usize> {
+/// What passed, and how much of it was accepted while it was read.
+#[derive(Default)]
+struct Passed {
+    all: usize,
+    read: usize,
+}
+
+/// Both engines over one schema and some values, if both took the schema.
+fn compare(schema: &Value, values: &[Value], dice: &mut Dice) -> Option<Passed> {
     let (ours, theirs) = match (ours(schema), theirs(schema)) {
         (Ok(ours), Ok(theirs)) => (ours, theirs),
         // The other engine gives endless references a meaning; a policy refuses them.
@@ -251,29 +257,69 @@ fn compare(schema: &Value, values: &[Value]) -> Option<usize> {
         (Ok(_), Err(error)) => panic!("only refused there: {error}\n{schema}"),
         (Err(problems), Ok(_)) => panic!("only refused here: {problems}\n{schema}"),
     };
-    let mut passed = 0;
+    let mut passed = Passed::default();
     for value in values {
+        let read = accepted_is_valid(&ours, value, schema, dice);
         let checked = ours.check(value.clone(), "body");
         let expected = theirs.is_valid(value);
         assert_eq!(checked.is_ok(), expected, "{value}\n{schema}");
         match checked {
-            Ok(()) => passed += 1,
+            Ok(()) => {
+                passed.all += 1;
+                passed.read += usize::from(read);
+            }
             Err(mismatch) => assert!(!mismatch.violations.is_empty(), "{value}\n{schema}"),
         }
     }
     Some(passed)
 }
 
+/// What is accepted while it is read must be what the same engine takes as a whole: the value, its
+/// text with a byte changed, and both within tight limits. Whether the value itself was accepted.
+fn accepted_is_valid(ours: &Schema, value: &Value, schema: &Value, dice: &mut Dice) -> bool {
+    let text = value.to_string();
+    let tight = Limits {
+        depth: 1 + dice.roll(4),
+        values: dice.roll(8),
+        string: dice.roll(6),
+    };
+    let hurt = hurt(&text, dice);
+    for text in [&text, &hurt] {
+        for limits in [&tight, &Limits::default()] {
+            if ours.accepts(text, limits) {
+                let read = parse_json(text.as_bytes(), limits);
+                let valid = read.is_ok_and(|value| ours.check(value, "body").is_ok());
+                assert!(valid, "{text}\n{limits:?}\n{schema}");
+            }
+        }
+    }
+    ours.accepts(&text, &Limits::default())
+}
+
+/// The text with one thing changed that is often still JSON.
+fn hurt(text: &str, dice: &mut Dice) -> String {
+    let mut chars: Vec<char> = text.chars().collect();
+    let at = dice.roll(chars.len());
+    match dice.roll(4) {
+        0 => drop(chars.remove(at)),
+        1 => chars.insert(at, chars[at]),
+        2 => chars[at] = *dice.one(&['0', '1', 'a', 'b', '"', ',', ' ', '.', '[', ']', '}']),
+        _ => return text.replacen("\"b\":", "\"a\":", 1),
+    }
+    chars.into_iter().collect()
+}
+
 #[test]
 fn generated_schemas_are_decided_alike() {
     let mut dice = Dice(0x5EED);
-    let (mut schemas, mut passed) = (0, 0);
+    let (mut schemas, mut passed, mut read) = (0, 0, 0);
     for _ in 0..4_000 {
         let document = document(&mut dice);
         let values: Vec<Value> = (0..16).map(|_| value(&mut dice, 3)).collect();
-        if let Some(count) = compare(&document, &values) {
+        if let Some(count) = compare(&document, &values, &mut dice) {
             schemas += 1;
-            passed += count;
+            passed += count.all;
+            read += count.read;
         }
     }
     assert!(schemas > 3_000, "only {schemas} schemas were compared");
@@ -281,6 +327,10 @@ fn generated_schemas_are_decided_alike() {
     assert!(
         passed > all / 5 && passed < all * 4 / 5,
         "{passed} of {all} passed"
+    );
+    assert!(
+        read > passed / 2,
+        "{read} of {passed} were accepted while they were read"
     );
 }
 
@@ -330,7 +380,7 @@ fn compare_file(path: &Path, draft7: bool, dice: &mut Dice) -> usize {
             }
             // What a policy refuses on purpose the other engine takes.
             if ours(&mutant).is_ok() && theirs(&mutant).is_ok() {
-                compare(&mutant, &values);
+                compare(&mutant, &values, dice);
                 compared += 1;
             }
         }

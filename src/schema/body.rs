@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::engine::Schema;
+use super::engine::{Schema, is_json};
 use super::form::{FormFault, FormRule};
 use super::inflate::{Coding, InflateError, MAX_RATIO, inflate};
 use super::json::{self, Fault};
@@ -332,14 +332,29 @@ impl BodyRule {
         body: &[u8],
         trace: &mut Trace,
     ) -> Result<(), Refusal> {
-        let value = json::parse(body, &self.limits).map_err(|fault| self.refuse_json(fault))?;
-        let Some(schema) = schema else {
-            trace.note("body", || "well-formed JSON".into());
-            return Ok(());
+        let text = json::text(body).map_err(|fault| self.refuse_json(fault))?;
+        let accepted = match schema {
+            Some(schema) => schema.accepts(text, &self.limits),
+            None => is_json(text, &self.limits),
         };
-        self.check_value(schema, value)?;
-        trace.note("body", || "matches its schema".into());
+        if !accepted {
+            self.check_text(schema, text)?;
+        }
+        trace.note("body", || match schema {
+            Some(_) => "matches its schema".into(),
+            None => "well-formed JSON".into(),
+        });
         Ok(())
+    }
+
+    /// Decides on what is not accepted while it is read, and says what is wrong with it.
+    fn check_text(&self, schema: Option<&Schema>, text: &str) -> Result<(), Refusal> {
+        let read = json::parse_text(text, &self.limits);
+        let value = read.map_err(|fault| self.refuse_json(fault))?;
+        match schema {
+            Some(schema) => self.check_value(schema, value),
+            None => Ok(()),
+        }
     }
 
     fn check_value(&self, schema: &Schema, value: Value) -> Result<(), Refusal> {

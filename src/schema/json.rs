@@ -8,6 +8,7 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 /// Bounds on one JSON text.
@@ -51,25 +52,28 @@ pub enum Fault {
     TooLong(String),
 }
 
-/// Reads one JSON text.
-pub fn parse(text: &[u8], limits: &Limits) -> Result<Value, Fault> {
-    if text.starts_with(b"\xef\xbb\xbf") {
+/// The text that the bytes are: UTF-8, and without a byte order mark.
+pub fn text(bytes: &[u8]) -> Result<&str, Fault> {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(Fault::Syntax("it begins with a byte order mark".into()));
     }
-    let text = std::str::from_utf8(text)
-        .map_err(|error| Fault::Syntax(format!("byte {} is not UTF-8", error.valid_up_to())))?;
-    let mut pass = Pass {
-        limits,
-        depth: 0,
-        values: 0,
-        path: Vec::new(),
-        fault: None,
-    };
+    std::str::from_utf8(bytes)
+        .map_err(|error| Fault::Syntax(format!("byte {} is not UTF-8", error.valid_up_to())))
+}
+
+/// Reads one JSON text.
+pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, Fault> {
+    parse_text(text(bytes)?, limits)
+}
+
+/// Reads one JSON text that is known to be UTF-8.
+pub fn parse_text(text: &str, limits: &Limits) -> Result<Value, Fault> {
+    let mut reader = Reader::within(Tally::new(limits));
     let mut source = serde_json::Deserializer::from_str(text);
-    let read = pass
+    let read = reader
         .deserialize(&mut source)
         .and_then(|value| source.end().map(|()| value));
-    read.map_err(|error| pass.fault.take().unwrap_or_else(|| syntax(&error)))
+    read.map_err(|error| reader.fault().unwrap_or_else(|| syntax(&error)))
 }
 
 fn syntax(error: &serde_json::Error) -> Fault {
@@ -85,58 +89,145 @@ fn syntax(error: &serde_json::Error) -> Fault {
     ))
 }
 
+/// How much of its limits a text has taken while it is being read.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally<'l> {
+    limits: &'l Limits,
+    depth: usize,
+    values: usize,
+}
+
+impl<'l> Tally<'l> {
+    /// That of a text of which nothing has been read.
+    pub fn new(limits: &'l Limits) -> Self {
+        Self {
+            limits,
+            depth: 0,
+            values: 0,
+        }
+    }
+
+    /// Begins an array or object; whether it may be there.
+    pub fn enter(&mut self) -> bool {
+        self.depth += 1;
+        self.depth <= self.limits.depth.min(Limits::DEEPEST)
+    }
+
+    /// Ends an array or object.
+    pub fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// Whether no array or object has begun.
+    pub fn is_outermost(&self) -> bool {
+        self.depth == 0
+    }
+
+    /// Counts a member or an element; whether it may be there.
+    pub fn count(&mut self) -> bool {
+        self.values += 1;
+        self.values <= self.limits.values
+    }
+
+    /// How many members and elements have been counted since then.
+    pub fn values_since(&self, before: Self) -> usize {
+        self.values - before.values
+    }
+
+    /// Whether a string or a member's name may be that long.
+    pub fn fits(&self, string: &str) -> bool {
+        string.len() <= self.limits.string
+    }
+}
+
 enum Step {
     Member(String),
     Element(usize),
 }
 
-struct Pass<'l> {
-    limits: &'l Limits,
-    depth: usize,
-    values: usize,
-    /// The way to the value being read.
-    path: Vec<Step>,
-    /// Our own verdict; serde's error type could only carry it as text.
-    fault: Option<Fault>,
+/// Our own verdict; serde's error type could only carry it as text.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Duplicate,
+    TooDeep,
+    TooMany,
+    TooLong,
 }
 
-impl Pass<'_> {
+/// Reads values into memory.
+pub struct Reader<'l> {
+    tally: Tally<'l>,
+    verdict: Option<Verdict>,
+    /// The way to what the verdict is about, its last step first. Noted on the way back from there,
+    /// so that it costs nothing where all is well.
+    way: Vec<Step>,
+}
+
+impl<'l> Reader<'l> {
+    /// Goes on with a text of which so much has been read.
+    pub fn within(tally: Tally<'l>) -> Self {
+        Self {
+            tally,
+            verdict: None,
+            way: Vec::new(),
+        }
+    }
+
+    /// How much has been read.
+    pub fn tally(&self) -> Tally<'l> {
+        self.tally
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        Some(match self.verdict? {
+            Verdict::Duplicate => Fault::Duplicate(self.pointer()),
+            Verdict::TooDeep => Fault::TooDeep(self.pointer()),
+            Verdict::TooMany => Fault::TooMany,
+            Verdict::TooLong => Fault::TooLong(self.pointer()),
+        })
+    }
+
     fn pointer(&self) -> String {
         let mut pointer = String::new();
-        for step in &self.path {
+        for step in self.way.iter().rev() {
             push_step(&mut pointer, step);
         }
         pointer
     }
 
-    fn fail<E: de::Error>(&mut self, fault: Fault) -> E {
-        self.fault = Some(fault);
+    fn fail<E: de::Error>(&mut self, verdict: Verdict) -> E {
+        self.verdict = Some(verdict);
         E::custom("")
     }
 
-    fn enter<E: de::Error>(&mut self) -> Result<(), E> {
-        self.depth += 1;
-        if self.depth > self.limits.depth.min(Limits::DEEPEST) {
-            let pointer = self.pointer();
-            return Err(self.fail(Fault::TooDeep(pointer)));
+    fn must<E: de::Error>(&mut self, held: bool, verdict: Verdict) -> Result<(), E> {
+        if held {
+            Ok(())
+        } else {
+            Err(self.fail(verdict))
         }
-        Ok(())
+    }
+
+    fn string<E: de::Error>(&mut self, string: &str) -> Result<(), E> {
+        let fits = self.tally.fits(string);
+        self.must(fits, Verdict::TooLong)
+    }
+
+    fn enter<E: de::Error>(&mut self) -> Result<(), E> {
+        let may = self.tally.enter();
+        self.must(may, Verdict::TooDeep)
     }
 
     fn count<E: de::Error>(&mut self) -> Result<(), E> {
-        self.values += 1;
-        if self.values > self.limits.values {
-            return Err(self.fail(Fault::TooMany));
-        }
-        Ok(())
+        let may = self.tally.count();
+        self.must(may, Verdict::TooMany)
     }
 
-    fn measure<E: de::Error>(&mut self, string: &str) -> Result<(), E> {
-        if string.len() > self.limits.string {
-            let pointer = self.pointer();
-            return Err(self.fail(Fault::TooLong(pointer)));
+    /// Notes a step of the way back from what the verdict is about.
+    fn came_by(&mut self, step: impl FnOnce() -> Step) {
+        if self.verdict.is_some() {
+            self.way.push(step());
         }
-        Ok(())
     }
 }
 
@@ -148,7 +239,7 @@ fn push_step(pointer: &mut String, step: &Step) {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Pass<'_> {
+impl<'de> DeserializeSeed<'de> for &mut Reader<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, source: D) -> Result<Value, D::Error> {
@@ -156,7 +247,7 @@ impl<'de> DeserializeSeed<'de> for &mut Pass<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for &mut Pass<'_> {
+impl<'de> Visitor<'de> for &mut Reader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -184,29 +275,22 @@ impl<'de> Visitor<'de> for &mut Pass<'_> {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        self.measure(value)?;
+        self.string(value)?;
         Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
-        self.measure(&value)?;
-        Ok(Value::String(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<Value, A::Error> {
         self.enter()?;
         let mut elements = Vec::new();
         loop {
-            self.path.push(Step::Element(elements.len()));
-            let Some(element) = source.next_element_seed(&mut *self)? else {
-                break;
-            };
-            self.path.pop();
+            let element = source
+                .next_element_seed(&mut *self)
+                .inspect_err(|_| self.came_by(|| Step::Element(elements.len())))?;
+            let Some(element) = element else { break };
             self.count()?;
             elements.push(element);
         }
-        self.path.pop();
-        self.depth -= 1;
+        self.tally.leave();
         Ok(Value::Array(elements))
     }
 
@@ -214,20 +298,22 @@ impl<'de> Visitor<'de> for &mut Pass<'_> {
         self.enter()?;
         let mut members = Map::new();
         while let Some(name) = source.next_key::<String>()? {
-            self.measure(&name)?;
+            self.string(&name)?;
             self.count()?;
-            let known = members.contains_key(&name);
-            self.path.push(Step::Member(name));
-            if known {
-                let pointer = self.pointer();
-                return Err(self.fail(Fault::Duplicate(pointer)));
-            }
-            let value = source.next_value_seed(&mut *self)?;
-            if let Some(Step::Member(name)) = self.path.pop() {
-                members.insert(name, value);
-            }
+            let place = match members.entry(name) {
+                Entry::Vacant(place) => place,
+                Entry::Occupied(known) => {
+                    let error = self.fail(Verdict::Duplicate);
+                    self.came_by(|| Step::Member(known.key().clone()));
+                    return Err(error);
+                }
+            };
+            let value = source
+                .next_value_seed(&mut *self)
+                .inspect_err(|_| self.came_by(|| Step::Member(place.key().clone())))?;
+            place.insert(value);
         }
-        self.depth -= 1;
+        self.tally.leave();
         Ok(Value::Object(members))
     }
 }

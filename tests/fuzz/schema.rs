@@ -27,6 +27,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("schema_media", media),
     ("schema_multipart", multipart),
     ("schema_parameters", parameters),
+    ("schema_stream", stream),
 ];
 
 /// A route with every kind of parameter, and bodies of every checked type.
@@ -158,6 +159,34 @@ pub fn engine(data: &[u8]) {
     };
     let checked = compiled.check(value.clone(), "body");
     assert_eq!(checked, compiled.check(value, "body"));
+}
+
+/// A schema on the first line, a body after it: what is accepted while it is read is what passes as
+/// a whole.
+pub fn stream(data: &[u8]) {
+    let mut lines = data.splitn(2, |byte| *byte == b'\n');
+    let schema = lines.next().unwrap_or_default();
+    let body = lines.next().unwrap_or_default();
+    let (Ok(schema), Ok(text)) = (serde_json::from_slice(schema), std::str::from_utf8(body)) else {
+        return;
+    };
+    let at = Place::root().key("schema");
+    let mut problems = Problems::default();
+    let table = SchemaTable::compile(&[].into(), &at, [(at.clone(), &schema)], &mut problems);
+    let Some(compiled) = table.get(&at) else {
+        return;
+    };
+    let tight = Limits {
+        depth: 4,
+        values: 16,
+        string: 8,
+    };
+    for limits in [Limits::default(), tight] {
+        if compiled.accepts(text, &limits) {
+            let read = parse_json(body, &limits);
+            assert!(read.is_ok_and(|value| compiled.check(value, "body").is_ok()));
+        }
+    }
 }
 
 /// The parts of a form, put together anew, are the same parts.

@@ -15,10 +15,16 @@ const MOST: u64 = 50_000_000;
 /// Bytes of text that count as one part.
 const TEXT: usize = 64;
 
+/// Further steps per part of a value that is checked while it is read. What takes more is no
+/// everyday check, and starts anew with the value in hand.
+const PER_PART_READ: u64 = 200;
+
 /// Steps that are left.
 #[derive(Debug)]
 pub struct Budget<'v> {
     left: u64,
+    /// Steps that came on top of the base.
+    more: u64,
     /// The value whose size has not been counted in yet.
     value: Option<&'v Value>,
     spent: bool,
@@ -28,8 +34,18 @@ impl<'v> Budget<'v> {
     /// The budget for checking that value; it is measured only once the base is used up.
     pub fn for_value(value: &'v Value) -> Self {
         Self {
-            left: BASE,
             value: Some(value),
+            ..Self::for_reading()
+        }
+    }
+
+    /// The budget for checking a value while it is read: never more than it would be for the value
+    /// as a whole.
+    pub fn for_reading() -> Self {
+        Self {
+            left: BASE,
+            more: 0,
+            value: None,
             spent: false,
         }
     }
@@ -39,9 +55,16 @@ impl<'v> Budget<'v> {
     pub fn of(steps: u64) -> Self {
         Self {
             left: steps,
-            value: None,
-            spent: false,
+            ..Self::for_reading()
         }
+    }
+
+    /// Adds what further parts of the value being read allow.
+    pub fn grow(&mut self, parts: usize) {
+        let more = (parts as u64).saturating_mul(PER_PART_READ);
+        let more = more.min(MOST - self.more);
+        self.more += more;
+        self.left += more;
     }
 
     /// Takes steps; `false` from when they are used up.
@@ -52,6 +75,7 @@ impl<'v> Budget<'v> {
         }
         if let Some(value) = self.value.take() {
             let more = parts(value).saturating_mul(PER_PART).min(MOST);
+            self.more = more;
             self.left = self.left.saturating_add(more);
             return self.spend(steps);
         }
@@ -62,7 +86,7 @@ impl<'v> Budget<'v> {
 
     /// Whether the base is used up, so that this is no everyday check.
     pub fn is_long(&self) -> bool {
-        self.value.is_none()
+        self.left < self.more
     }
 
     /// Whether all steps are used up.

@@ -74,9 +74,13 @@ impl Seen {
 
 impl<'s, 'v> Check<'s, 'v> {
     pub fn new(arena: &'s Arena, value: &'v Value) -> Self {
+        Self::with(arena, Budget::for_value(value))
+    }
+
+    pub fn with(arena: &'s Arena, budget: Budget<'v>) -> Self {
         Self {
             arena,
-            budget: Budget::for_value(value),
+            budget,
             scratch: Scratch::default(),
             depth: 0,
             scope: Vec::new(),
@@ -143,6 +147,25 @@ impl<'s, 'v> Check<'s, 'v> {
             self.scope.push(node.resource);
         }
         true
+    }
+
+    /// Begins with several nodes at once, nested so deep; `false` where that would go too deep, or
+    /// on for too long.
+    pub fn descend(&mut self, nesting: usize, cost: u64) -> bool {
+        self.depth += nesting;
+        if self.depth > MAX_DEPTH {
+            self.budget.give_up();
+        }
+        self.budget.spend(cost)
+    }
+
+    pub fn ascend(&mut self, nesting: usize) {
+        self.depth -= nesting;
+    }
+
+    /// Turns to another value: the addresses of the last one mean nothing from here on.
+    pub fn forget(&mut self) {
+        self.known.clear();
     }
 
     pub fn leave(&mut self) {
@@ -274,8 +297,11 @@ impl<'s, 'v> Check<'s, 'v> {
         }
     }
 
-    fn keeps_text(&mut self, rule: &Rule, text: &str) -> bool {
+    /// Whether text keeps one rule that leads to no further node.
+    pub fn keeps_text(&mut self, rule: &Rule, text: &str) -> bool {
         match rule {
+            Rule::Const(expected) => expected.as_str() == Some(text),
+            Rule::Enum(choices) => choices.hold_text(text),
             Rule::MinLength(least) => is_at_least(text, *least),
             Rule::MaxLength(most) => {
                 text.len() as u64 <= *most || !is_at_least(text, most.saturating_add(1))
@@ -445,10 +471,7 @@ pub fn named(rule: &Members, name: &str) -> Option<NodeId> {
 
 fn chosen(choices: &Choices, value: &Value) -> bool {
     match value {
-        Value::String(text) => choices
-            .strings
-            .binary_search_by(|held| (**held).cmp(text))
-            .is_ok(),
+        Value::String(text) => choices.hold_text(text),
         other => choices.others.iter().any(|choice| equal(choice, other)),
     }
 }

@@ -13,6 +13,7 @@ use super::format::Labels;
 use super::node::{ANYTHING, Arena, NOTHING, Node, NodeId, ResourceId, Rule, Types};
 use super::path::Path;
 use super::pattern;
+use super::plan::plan;
 use super::registry::{Registry, Target, address};
 pub use keywords::NUMBER_FORMATS;
 
@@ -232,14 +233,17 @@ impl<'s> Compiler<'s, '_, '_> {
         } else {
             Labels::default()
         };
+        let arena = Arena {
+            nodes: self.nodes,
+            patterns: self.patterns.finish(),
+            labels,
+            dynamic: self.dynamic,
+        };
+        let (plans, planned) = plan(&arena, &entries);
         Schemas {
-            arena: Arena {
-                nodes: self.nodes,
-                patterns: self.patterns.finish(),
-                labels,
-                dynamic: self.dynamic,
-            },
-            entries,
+            arena,
+            plans,
+            entries: entries.into_iter().zip(planned).collect(),
         }
     }
 

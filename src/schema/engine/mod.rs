@@ -17,13 +17,16 @@ mod node;
 mod number;
 mod path;
 mod pattern;
+mod plan;
 mod registry;
+mod stream;
 mod uri;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::json::Limits;
 use crate::reply::Violation;
 use check::Check;
 pub use compile::{Choice, NUMBER_FORMATS, compile};
@@ -33,6 +36,7 @@ pub use node::TYPES;
 use node::{Arena, NOTHING, NodeId};
 pub use path::{MAX_DEPTH, Path};
 pub use pattern::{Bad as BadPattern, is_pattern};
+use plan::{PlanId, Plans};
 
 /// A document to compile.
 #[derive(Clone, Debug)]
@@ -92,7 +96,8 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Schemas {
     arena: Arena,
-    entries: Vec<NodeId>,
+    plans: Plans,
+    entries: Vec<(NodeId, PlanId)>,
 }
 
 /// One schema of the policy, ready to check values against.
@@ -100,6 +105,7 @@ pub struct Schemas {
 pub struct Schema {
     schemas: Arc<Schemas>,
     node: NodeId,
+    plan: PlanId,
 }
 
 /// A value that broke its schema.
@@ -113,8 +119,21 @@ pub struct Mismatch {
 impl Schema {
     /// The schema of that entry.
     pub fn new(schemas: Arc<Schemas>, entry: usize) -> Self {
-        let node = schemas.entries.get(entry).copied().unwrap_or(NOTHING);
-        Self { schemas, node }
+        let held = schemas.entries.get(entry).copied();
+        let (node, plan) = held.unwrap_or((NOTHING, plan::NONE));
+        Self {
+            schemas,
+            node,
+            plan,
+        }
+    }
+
+    /// Whether the text is one JSON text within the limits and valid, where that shows while it is
+    /// being read, at a fraction of the cost. Where it does not, the text may still be valid:
+    /// [`parse_json`](super::parse_json) and [`Schema::check`] decide.
+    pub fn accepts(&self, text: &str, limits: &Limits) -> bool {
+        let Schemas { arena, plans, .. } = &*self.schemas;
+        stream::accepts(arena, plans, self.plan, text, limits)
     }
 
     /// Checks a value that stood at `location` of the request.
@@ -137,6 +156,13 @@ impl Schema {
         let violations = explain::violations(&self.schemas.arena, self.node, value, location);
         Err(Mismatch { violations })
     }
+}
+
+/// Whether the text is one JSON text within the limits. Where it is not,
+/// [`parse_json`](super::parse_json) says why.
+pub fn is_json(text: &str, limits: &Limits) -> bool {
+    let (arena, plans) = (Arena::default(), Plans::default());
+    stream::accepts(&arena, &plans, plan::ANY, text, limits)
 }
 
 #[cfg(test)]

@@ -103,6 +103,14 @@ pub struct Choices {
     pub text: Box<str>,
 }
 
+impl Choices {
+    /// Whether the text is one of them.
+    pub fn hold_text(&self, text: &str) -> bool {
+        let found = self.strings.binary_search_by(|held| (**held).cmp(text));
+        found.is_ok()
+    }
+}
+
 /// A limit of numbers.
 #[derive(Debug)]
 pub struct Bound {
@@ -269,6 +277,24 @@ impl Types {
         self.0 & of_value != 0
     }
 
+    /// Whether values of that kind may be of one of the types.
+    pub fn take(self, kind: Kind) -> bool {
+        let of_kind = match kind {
+            Kind::Null => NULL,
+            Kind::Boolean => BOOLEAN,
+            Kind::Number => NUMBER | INTEGER,
+            Kind::Text => STRING,
+            Kind::Elements => ARRAY,
+            Kind::Members => OBJECT,
+        };
+        self.0 & of_kind != 0
+    }
+
+    /// Whether numbers must have no fractional part.
+    pub fn are_whole(self) -> bool {
+        self.0 & NUMBER == 0
+    }
+
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let all = TYPES.iter().enumerate();
         all.filter(move |(index, _)| self.0 >> index & 1 == 1)
@@ -279,5 +305,38 @@ impl Types {
 impl Default for Types {
     fn default() -> Self {
         Self::ALL
+    }
+}
+
+/// What kind of value a JSON text writes; unlike a type it shows from the first byte on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Null,
+    Boolean,
+    Number,
+    Text,
+    Elements,
+    Members,
+}
+
+impl Kind {
+    pub const ALL: [Self; 6] = [
+        Self::Null,
+        Self::Boolean,
+        Self::Number,
+        Self::Text,
+        Self::Elements,
+        Self::Members,
+    ];
+
+    pub fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(_) => Self::Boolean,
+            Value::Number(_) => Self::Number,
+            Value::String(_) => Self::Text,
+            Value::Array(_) => Self::Elements,
+            Value::Object(_) => Self::Members,
+        }
     }
 }
