@@ -17,7 +17,7 @@ const PANELS: [(&str, &[&str]); 3] = [
         &[PUBLIC, WARM, COLD_RS256, COLD_ES256, FORGED],
     ),
     (
-        "POST: who is asking, and with what?",
+        "POST: who, and with what?",
         &[FULL_0K, FULL, FULL_HTTP2, BAD_BODY],
     ),
     ("POST of larger bodies", &[FULL_16K, FULL_64K]),
