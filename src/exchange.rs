@@ -155,8 +155,9 @@ impl Exchange {
         }
         let edits = self.scrub(&policy, &mut head);
         self.asked = hints::Asked {
+            method: head.method().to_vec(),
             credentials: policy.has_credentials(&head),
-            ..hints::Asked::of(&head)
+            ..hints::Asked::default()
         };
         self.admit(head, Waiting { edits, ends }, env, false)
     }
@@ -285,6 +286,9 @@ impl Exchange {
         self.asked.parameters = decoded(&taken.params);
         self.check_access(policy, route, head, env, last, edits)?;
         self.asked.verified = self.granted.is_some();
+        if route.hints.validation.is_some() {
+            self.asked.conditions = hints::Conditions::read(head);
+        }
         edits.extend(route.hints.request_edits(head));
         if let Some(rule) = &route.params {
             let checked = rule.check(&taken.params, path.query, &head.headers, &mut self.trace);
@@ -307,8 +311,8 @@ impl Exchange {
             .check(&policy.issuers, head, env, &mut self.trace);
         let refusal = match outcome {
             Outcome::Anonymous => return Ok(()),
-            Outcome::Granted(granted) => {
-                edits.extend(granted.edits.iter().cloned());
+            Outcome::Granted(mut granted) => {
+                edits.append(&mut granted.edits);
                 self.granted = Some(granted);
                 return Ok(());
             }
@@ -434,8 +438,7 @@ impl Exchange {
 
     /// Whether the hints say in `Cache-Status` who answered, and so need to know.
     pub fn wants_cache_status(&self) -> bool {
-        let rule = self.route().map(|route| &route.hints);
-        self.is_forwarded() && rule.is_some_and(|rule| rule.cache_status.is_some())
+        self.is_forwarded() && self.hints_rule(&self.policy).cache_status.is_some()
     }
 
     /// Tells whether a cache between here and the service answered.
@@ -446,28 +449,14 @@ impl Exchange {
     /// Whether only a cookie that the answer sets can make [`Exchange::response`] change it: no rule of
     /// the route applies, and of the safety rules that one alone.
     pub fn minds_only_cookies(&self) -> bool {
-        let silent = |rule: &hints::Rule| *rule == hints::Rule::default();
         self.policy.role == Role::Whole
             && !self.asked.has_credentials()
-            && self.hints_rule(&self.policy).is_none_or(silent)
+            && *self.hints_rule(&self.policy) == self.policy.unrouted
     }
 
     /// Whether [`Exchange::response`] takes the time for that answer.
     pub fn answer_needs_time(&self, head: &ResponseHead) -> bool {
-        self.hints_rule(&self.policy)
-            .unwrap_or(&self.untouched())
-            .needs_time(head)
-    }
-
-    /// The rule of answers to requests that no route took.
-    fn untouched(&self) -> hints::Rule {
-        hints::Rule {
-            profile: match self.policy.role {
-                Role::Whole => hints::Profile::Generic,
-                Role::Request | Role::Response => hints::Profile::EnvoyCache,
-            },
-            ..hints::Rule::default()
-        }
+        self.hints_rule(&self.policy).needs_time(head)
     }
 
     /// Decides on the head of the service's answer. Our own replies are left as they are.
@@ -476,9 +465,11 @@ impl Exchange {
             return AnswerStep::Forward(Vec::new());
         }
         let policy = Rc::clone(&self.policy);
-        let untouched = self.untouched();
-        let rule = self.hints_rule(&policy).unwrap_or(&untouched);
+        let rule = self.hints_rule(&policy);
         let edits = rule.decide(&self.asked, &head, now, &mut self.trace);
+        if rule.validation.is_none() {
+            return AnswerStep::Forward(edits);
+        }
         head.headers.apply(&edits);
         // Where headers cannot be held back for a body, an answer's cannot either.
         let held = if ends || policy.body_checks == BodyChecks::Stream {
@@ -516,9 +507,10 @@ impl Exchange {
             return AnswerStep::Forward(Vec::new());
         };
         let policy = Rc::clone(&self.policy);
-        let (Some(rule), Some(body)) = (self.hints_rule(&policy), body) else {
+        let Some(body) = body else {
             return AnswerStep::Forward(Vec::new());
         };
+        let rule = self.hints_rule(&policy);
         let edits: Vec<Edit> = rule.etag(&head, body).into_iter().collect();
         head.headers.apply(&edits);
         self.not_modified(rule, &head)
@@ -533,9 +525,9 @@ impl Exchange {
         Some(AnswerStep::NotModified(fields))
     }
 
-    fn hints_rule<'a>(&self, policy: &'a Policy) -> Option<&'a hints::Rule> {
-        let route = policy.routes.get(self.route?)?;
-        Some(&route.hints)
+    fn hints_rule<'a>(&self, policy: &'a Policy) -> &'a hints::Rule {
+        let route = self.route.and_then(|index| policy.routes.get(index));
+        route.map_or(&policy.unrouted, |route| &route.hints)
     }
 
     /// Whether the request went to the service.

@@ -32,6 +32,11 @@ impl Span {
     fn of(self, texts: &[u8]) -> &[u8] {
         texts.get(self.start..self.end).unwrap_or_default()
     }
+
+    /// Most texts differ in their length already.
+    fn is(self, text: &str, texts: &[u8]) -> bool {
+        self.end - self.start == text.len() && self.of(texts) == text.as_bytes()
+    }
 }
 
 /// A field that must stand alone came more than once.
@@ -89,9 +94,11 @@ impl Headers {
 
     /// Every value of one field, in order. `name` is in lower case.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
-            .filter(move |(held, _)| *held == name.as_bytes())
-            .map(|(_, value)| value)
+        let texts = &self.texts;
+        self.fields
+            .iter()
+            .filter(move |field| field.name.is(name, texts))
+            .map(|field| field.value.of(texts))
     }
 
     /// The value of a field that must not be repeated.
@@ -125,8 +132,7 @@ impl Headers {
 
     fn remove(&mut self, name: &str) {
         let texts = &self.texts;
-        self.fields
-            .retain(|field| field.name.of(texts) != name.as_bytes());
+        self.fields.retain(|field| !field.name.is(name, texts));
     }
 
     fn push(&mut self, name: &[u8], value: &[u8]) {

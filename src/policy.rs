@@ -44,6 +44,8 @@ pub struct Policy {
     pub body_checks: BodyChecks,
     /// Which part of the work this instance has.
     pub role: Role,
+    /// What caches may do with answers to requests that no route took: only the safety rules hold.
+    pub unrouted: hints::Rule,
 }
 
 impl Policy {
@@ -73,7 +75,8 @@ impl Policy {
         }
         let between = [hints::mark::MARK, hints::own_key::AUTHORIZATION];
         self.identity_headers.extend(between.map(str::to_owned));
-        for rule in self.routes.iter_mut().map(|route| &mut route.hints) {
+        let rules = self.routes.iter_mut().map(|route| &mut route.hints);
+        for rule in rules.chain([&mut self.unrouted]) {
             if rule.profile == hints::Profile::Generic {
                 rule.profile = hints::Profile::EnvoyCache;
             }

@@ -30,9 +30,14 @@ fn answer(fields: Fields<'_>) -> ResponseHead {
 
 fn get(fields: Fields<'_>) -> Asked {
     let method = [(":method", "GET")];
-    Asked::of(&RequestHead {
+    let head = RequestHead {
         headers: headers(&[&method, fields].concat()),
-    })
+    };
+    Asked {
+        method: b"GET".to_vec(),
+        conditions: Conditions::read(&head),
+        ..Asked::default()
+    }
 }
 
 fn rule(mode: Mode, ttl: Option<u32>) -> Rule {

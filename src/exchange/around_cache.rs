@@ -17,8 +17,7 @@ impl Exchange {
         head: &RequestHead,
         edits: &mut Vec<Edit>,
     ) {
-        let untouched = hints::Rule::default();
-        let rule = self.hints_rule(policy).unwrap_or(&untouched);
+        let rule = self.hints_rule(policy);
         let mut onward = head.clone();
         onward.headers.apply(edits);
         let key = self.own_key(policy, rule, &onward);

@@ -32,8 +32,6 @@ pub use rule::{Case, Edge, Keep, MediaRange, Mode, Profile, Rule, Statuses, Wish
 pub use tags::{Tags, Template};
 pub use validate::{Conditions, Strength, Validation};
 
-use crate::head::RequestHead;
-
 /// What the answer must remember of its request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -46,7 +44,8 @@ pub struct Asked {
     pub method: Vec<u8>,
     /// The values of the path template's names, percent-decoded.
     pub parameters: Vec<(String, Vec<u8>)>,
-    /// What the client says about the answer that it already has.
+    /// What the client says about the answer that it already has; read only where the route has
+    /// answers validated here.
     pub conditions: Conditions,
     /// Whether a cache between here and the service answered, where that is known.
     pub from_cache: Option<bool>,
@@ -58,16 +57,6 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What the request's head alone tells. Whether it was verified, and the rest, is for those to
-    /// add who know.
-    pub fn of(head: &RequestHead) -> Self {
-        Self {
-            method: head.method().to_vec(),
-            conditions: Conditions::read(head),
-            ..Self::default()
-        }
-    }
-
     /// Whether it is a method whose answers caches keep (RFC 9110 §9.2.3, POST left out as every
     /// cache leaves it out).
     pub fn is_retrieval(&self) -> bool {

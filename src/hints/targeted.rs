@@ -18,6 +18,8 @@ pub fn present(answer: &ResponseHead) -> Vec<String> {
     let mut found: Vec<String> = answer
         .headers
         .iter()
+        // All of them end so, and few others do.
+        .filter(|(name, _)| name.ends_with(b"-control") || name.ends_with(b"-expires"))
         .filter_map(|(name, _)| std::str::from_utf8(name).ok())
         .filter(|name| form(name).is_some())
         .map(str::to_owned)

@@ -281,9 +281,14 @@ mod tests {
     fn asked(method: &str, of: &[(&str, &str)]) -> Asked {
         let mut head = of.to_vec();
         head.push((":method", method));
-        Asked::of(&RequestHead {
+        let head = RequestHead {
             headers: fields(&head),
-        })
+        };
+        Asked {
+            method: head.method().to_vec(),
+            conditions: Conditions::read(&head),
+            ..Asked::default()
+        }
     }
 
     fn answer(status: &str, of: &[(&str, &str)]) -> ResponseHead {

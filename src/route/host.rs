@@ -1,5 +1,7 @@
 //! Hosts: exact, or `*.` in front of a suffix.
 
+use std::borrow::Cow;
+
 /// A host that a route answers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPattern {
@@ -27,7 +29,7 @@ impl HostPattern {
         Ok(if below {
             Self::Below(format!(".{host}"))
         } else {
-            Self::Exact(host)
+            Self::Exact(host.into_owned())
         })
     }
 }
@@ -40,14 +42,15 @@ pub(super) fn suffixes(host: &str) -> impl Iterator<Item = &str> {
 
 /// A host in the form it is compared in: lower case, no port, no final dot. `None` for what is no
 /// host (RFC 9110 §4.2.3, RFC 3986 §3.2.2).
-pub fn normal(authority: &[u8]) -> Option<String> {
+pub fn normal(authority: &[u8]) -> Option<Cow<'_, str>> {
     let text = std::str::from_utf8(authority).ok()?;
     let host = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;
             is_port(port).then_some(())?;
-            let plain = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
-            address.chars().all(plain).then(|| format!("[{address}]"))?
+            let plain = |c: u8| c.is_ascii_hexdigit() || matches!(c, b':' | b'.');
+            address.bytes().all(plain).then_some(())?;
+            text.get(..address.len() + 2)?
         }
         None => {
             let (host, port) = match text.find(':') {
@@ -56,16 +59,19 @@ pub fn normal(authority: &[u8]) -> Option<String> {
             };
             is_port(port).then_some(())?;
             let host = host.strip_suffix('.').unwrap_or(host);
-            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-            host.chars().all(plain).then(|| host.to_owned())?
+            let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
+            host.bytes().all(plain).then_some(host)?
         }
     };
-    Some(host.to_ascii_lowercase())
+    Some(match host.bytes().any(|c| c.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    })
 }
 
 fn is_port(text: &str) -> bool {
     match text.strip_prefix(':') {
-        Some(digits) => digits.chars().all(|c| c.is_ascii_digit()),
+        Some(digits) => digits.bytes().all(|c| c.is_ascii_digit()),
         None => text.is_empty(),
     }
 }

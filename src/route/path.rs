@@ -71,6 +71,9 @@ impl<'a> Path<'a> {
     /// that segment (RFC 3986 §3.3) and drop them; `None` where there are none. A segment that
     /// begins with `;` is left alone: so OpenAPI writes parameters in the style `matrix`.
     pub fn without_parameters(&self) -> Option<Self> {
+        if !self.raw.contains([';', '%']) {
+            return None;
+        }
         let cut = |text: &str| text.find(';').filter(|at| *at > 0);
         let mut path = None;
         for (index, segment) in self.segments.iter().enumerate() {
@@ -131,7 +134,7 @@ pub fn parse(target: &[u8]) -> Result<Path<'_>, PathError> {
         return Err(PathError::BadByte);
     }
     let raw = std::str::from_utf8(path).map_err(|_| PathError::BadByte)?;
-    if raw.contains("//") {
+    if path.windows(2).any(|pair| pair == b"//") {
         return Err(PathError::EmptySegment);
     }
     let mut segments = Vec::with_capacity(8);
@@ -168,7 +171,7 @@ pub fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
 fn segment(raw: &str, start: usize) -> Result<Segment<'_>, PathError> {
     let text = decode(raw)?;
     // An encoded slash may be one to the service, so `..%2F` is a dot segment too.
-    if text.split('/').any(is_dots) {
+    if text.as_bytes().contains(&b'.') && text.split('/').any(is_dots) {
         return Err(PathError::DotSegment);
     }
     Ok(Segment { raw, text, start })
@@ -183,7 +186,11 @@ pub(super) fn is_dots(segment: &str) -> bool {
 /// Whether RFC 3986 §3.3 allows the byte in a segment. It does not allow the last ten, but real
 /// clients send them unencoded, and no server reads them in two ways.
 fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@|^{}[]\"<>`".contains(&byte)
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+            | b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
+            | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'|' | b'^' | b'{' | b'}' | b'[' | b']'
+            | b'"' | b'<' | b'>' | b'`')
 }
 
 fn decode(raw: &str) -> Result<Cow<'_, str>, PathError> {

@@ -68,7 +68,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Value, Fault> {
 
 /// Reads one JSON text that is known to be UTF-8.
 pub fn parse_text(text: &str, limits: &Limits) -> Result<Value, Fault> {
-    let mut reader = Reader::within(Tally::new(limits));
+    let mut reader = Reader::within(Spent::new(limits));
     let mut source = serde_json::Deserializer::from_str(text);
     let read = reader
         .deserialize(&mut source)
@@ -91,13 +91,13 @@ fn syntax(error: &serde_json::Error) -> Fault {
 
 /// How much of its limits a text has taken while it is being read.
 #[derive(Clone, Copy, Debug)]
-pub struct Tally<'l> {
+pub struct Spent<'l> {
     limits: &'l Limits,
     depth: usize,
     values: usize,
 }
 
-impl<'l> Tally<'l> {
+impl<'l> Spent<'l> {
     /// That of a text of which nothing has been read.
     pub fn new(limits: &'l Limits) -> Self {
         Self {
@@ -156,7 +156,7 @@ enum Verdict {
 
 /// Reads values into memory.
 pub struct Reader<'l> {
-    tally: Tally<'l>,
+    spent: Spent<'l>,
     verdict: Option<Verdict>,
     /// The way to what the verdict is about, its last step first. Noted on the way back from there,
     /// so that it costs nothing where all is well.
@@ -165,17 +165,17 @@ pub struct Reader<'l> {
 
 impl<'l> Reader<'l> {
     /// Goes on with a text of which so much has been read.
-    pub fn within(tally: Tally<'l>) -> Self {
+    pub fn within(spent: Spent<'l>) -> Self {
         Self {
-            tally,
+            spent,
             verdict: None,
             way: Vec::new(),
         }
     }
 
     /// How much has been read.
-    pub fn tally(&self) -> Tally<'l> {
-        self.tally
+    pub fn spent(&self) -> Spent<'l> {
+        self.spent
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -209,17 +209,17 @@ impl<'l> Reader<'l> {
     }
 
     fn string<E: de::Error>(&mut self, string: &str) -> Result<(), E> {
-        let fits = self.tally.fits(string);
+        let fits = self.spent.fits(string);
         self.must(fits, Verdict::TooLong)
     }
 
     fn enter<E: de::Error>(&mut self) -> Result<(), E> {
-        let may = self.tally.enter();
+        let may = self.spent.enter();
         self.must(may, Verdict::TooDeep)
     }
 
     fn count<E: de::Error>(&mut self) -> Result<(), E> {
-        let may = self.tally.count();
+        let may = self.spent.count();
         self.must(may, Verdict::TooMany)
     }
 
@@ -290,7 +290,7 @@ impl<'de> Visitor<'de> for &mut Reader<'_> {
             self.count()?;
             elements.push(element);
         }
-        self.tally.leave();
+        self.spent.leave();
         Ok(Value::Array(elements))
     }
 
@@ -313,7 +313,7 @@ impl<'de> Visitor<'de> for &mut Reader<'_> {
                 .inspect_err(|_| self.came_by(|| Step::Member(place.key().clone())))?;
             place.insert(value);
         }
-        self.tally.leave();
+        self.spent.leave();
         Ok(Value::Object(members))
     }
 }

@@ -103,7 +103,8 @@ pub enum Outcome {
 /// A verified caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted {
-    /// What to change in the request's head, for the service to see. May set `:path`.
+    /// What to change in the request's head, for the service to see; the exchange takes it out. May
+    /// set `:path`.
     pub edits: Vec<Edit>,
     /// The policy's name for the issuer.
     pub issuer: String,

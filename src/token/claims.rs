@@ -14,7 +14,13 @@ const LATEST: u64 = 253_402_300_799;
 
 /// The claims of one token.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Claims(Map<String, Value>);
+pub struct Claims {
+    members: Map<String, Value>,
+    /// `exp`, `nbf` and `iat`, which are looked at on each use of the token.
+    expiry: Option<NumericDate>,
+    not_before: Option<NumericDate>,
+    issued: Option<NumericDate>,
+}
 
 /// Why a payload is not a set of claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,45 +56,49 @@ impl Claims {
     /// It is not a JSON object, or `iss`, `sub`, `jti`, `nbf` or `iat` has another type than
     /// RFC 7519 §4.1 says.
     pub fn parse(payload: &[u8]) -> Result<Self, ClaimsFlaw> {
-        let claims = Self(json::object(payload).map_err(ClaimsFlaw::Json)?);
+        let members = json::object(payload).map_err(ClaimsFlaw::Json)?;
         for name in ["iss", "sub", "jti"] {
-            if claims.0.get(name).is_some_and(|value| !value.is_string()) {
+            if members.get(name).is_some_and(|value| !value.is_string()) {
                 return Err(ClaimsFlaw::Type(name));
             }
         }
-        for name in ["nbf", "iat"] {
-            if claims
-                .0
-                .get(name)
-                .is_some_and(|value| NumericDate::of(value).is_none())
-            {
-                return Err(ClaimsFlaw::Type(name));
-            }
-        }
-        Ok(claims)
+        let date = |name| match members.get(name) {
+            None => Ok(None),
+            Some(value) => NumericDate::of(value)
+                .map(Some)
+                .ok_or(ClaimsFlaw::Type(name)),
+        };
+        Ok(Self {
+            not_before: date("nbf")?,
+            issued: date("iat")?,
+            // Whether it must be there, and be a date, is for the check of the times to say.
+            expiry: members.get("exp").and_then(NumericDate::of),
+            members,
+        })
     }
 
     /// The value that a path leads to.
     pub fn at(&self, path: &ClaimPath) -> Option<&Value> {
         let (first, rest) = path.0.split_first()?;
-        rest.iter().try_fold(self.0.get(first)?, |value, name| {
-            value.as_object()?.get(name)
-        })
+        rest.iter()
+            .try_fold(self.members.get(first)?, |value, name| {
+                value.as_object()?.get(name)
+            })
     }
 
     /// A claim by its name.
     pub fn named(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.members.get(name)
     }
 
     /// A claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.as_str()
+        self.members.get(name)?.as_str()
     }
 
     /// A claim that is a NumericDate (RFC 7519 §2); a fraction of a second is cut off.
     pub fn date(&self, name: &str) -> Option<UnixTime> {
-        let date = self.0.get(name).and_then(NumericDate::of)?;
+        let date = self.members.get(name).and_then(NumericDate::of)?;
         Some(UnixTime(date.seconds))
     }
 
@@ -104,7 +114,7 @@ impl Claims {
     /// the audiences, compared exactly.
     pub fn audience_is_one_of(&self, audiences: &[String]) -> bool {
         let accepted = |name: &str| audiences.iter().any(|audience| audience == name);
-        match self.0.get("aud") {
+        match self.members.get("aud") {
             Some(Value::String(name)) => accepted(name),
             Some(Value::Array(names)) => {
                 names.iter().all(Value::is_string)
@@ -119,16 +129,13 @@ impl Claims {
     /// # Errors
     /// The first of the three that does not hold.
     pub fn check_times(&self, now: UnixTime, skew: u64) -> Result<(), TimeFlaw> {
-        let expiry = self.0.get("exp").and_then(NumericDate::of);
-        let expiry = expiry.ok_or(TimeFlaw::NoExpiry)?;
+        let expiry = self.expiry.ok_or(TimeFlaw::NoExpiry)?;
         if now >= UnixTime(expiry.seconds).saturating_add(skew) {
             return Err(TimeFlaw::Expired);
         }
-        for name in ["nbf", "iat"] {
-            let Some(date) = self.0.get(name).and_then(NumericDate::of) else {
-                continue;
-            };
-            if UnixTime(date.rounded_up()) > now.saturating_add(skew) {
+        let latest = now.saturating_add(skew);
+        for (name, date) in [("nbf", self.not_before), ("iat", self.issued)] {
+            if date.is_some_and(|date| UnixTime(date.rounded_up()) > latest) {
                 return Err(TimeFlaw::NotYet(name));
             }
         }

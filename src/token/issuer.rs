@@ -85,7 +85,7 @@ pub struct Revoked {
 impl Revoked {
     fn covers(&self, claims: &Claims) -> bool {
         let listed = |list: &BTreeSet<String>, name| {
-            claims.text(name).is_some_and(|value| list.contains(value))
+            !list.is_empty() && claims.text(name).is_some_and(|value| list.contains(value))
         };
         listed(&self.jti, "jti")
             || listed(&self.sub, "sub")
@@ -166,15 +166,15 @@ impl Issuer {
     /// the policy lists the types, that is none, `JWT`, or `at+jwt` (RFC 9068 §2.1): explicitly
     /// typed tokens for other purposes are refused (RFC 8725 §3.11).
     pub fn accepts_typ(&self, typ: Option<&str>) -> bool {
-        let typ = typ.map(|typ| {
-            let typ = typ.to_ascii_lowercase();
-            typ.strip_prefix("application/")
-                .map_or(typ.clone(), str::to_owned)
+        const PREFIX: &str = "application/";
+        let typ = typ.map(|typ| match typ.split_at_checked(PREFIX.len()) {
+            Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
+            _ => typ,
         });
-        match (&self.types, typ) {
-            (None, typ) => matches!(typ.as_deref(), None | Some("jwt" | "at+jwt")),
-            (Some(types), Some(typ)) => types.contains(&typ),
-            (Some(_), None) => false,
+        let is = |held: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(held));
+        match &self.types {
+            None => typ.is_none() || is("jwt") || is("at+jwt"),
+            Some(types) => types.iter().any(|held| is(held)),
         }
     }
 

@@ -16,7 +16,7 @@ use super::check::Check;
 use super::node::{Arena, Kind, Rule};
 use super::number::is_whole;
 use super::plan::{ANY, Effort, Fields, Marks, PlanId, Plans, Scalar, Step};
-use crate::schema::json::{Limits, Reader, Tally};
+use crate::schema::json::{Limits, Reader, Spent};
 
 /// Up to this many names, comparing each with each is faster than sorting.
 const FEW: usize = 8;
@@ -27,7 +27,7 @@ pub fn accepts(arena: &Arena, plans: &Plans, plan: PlanId, text: &str, limits: &
     let mut stream = Stream {
         plans,
         check: Check::with(arena, Budget::for_reading()),
-        tally: Tally::new(limits),
+        spent: Spent::new(limits),
         names: Vec::new(),
     };
     let mut source = serde_json::Deserializer::from_str(text);
@@ -38,7 +38,7 @@ pub fn accepts(arena: &Arena, plans: &Plans, plan: PlanId, text: &str, limits: &
 struct Stream<'s, 'de> {
     plans: &'s Plans,
     check: Check<'s, 'static>,
-    tally: Tally<'s>,
+    spent: Spent<'s>,
     /// Names of members of the objects being read, but for those that their plans name.
     names: Vec<Cow<'de, str>>,
 }
@@ -113,13 +113,13 @@ impl<'s, 'de> Stream<'s, 'de> {
         read: impl FnOnce(&mut Reader<'s>) -> Result<Value, E>,
     ) -> Result<(), E> {
         // Where that is all there is to do, it is not done twice.
-        if self.tally.is_outermost() {
+        if self.spent.is_outermost() {
             return give_up();
         }
-        let mut reader = Reader::within(self.tally);
+        let mut reader = Reader::within(self.spent);
         let value = read(&mut reader)?;
-        let before = std::mem::replace(&mut self.tally, reader.tally());
-        self.check.budget.grow(1 + self.tally.values_since(before));
+        let before = std::mem::replace(&mut self.spent, reader.spent());
+        self.check.budget.grow(1 + self.spent.values_since(before));
         must(self.whole(plan, &value))
     }
 
@@ -143,13 +143,9 @@ impl<'s, 'de> Stream<'s, 'de> {
     fn each_name_once(&mut self, from: usize) -> bool {
         let names = self.names.get_mut(from..).unwrap_or_default();
         let once = if names.len() <= FEW {
-            let mut rest = &*names;
-            std::iter::from_fn(|| {
-                let (one, others) = rest.split_first()?;
-                rest = others;
-                Some((one, others))
-            })
-            .all(|(one, others)| !others.contains(one))
+            let before = |at| names.iter().take(at);
+            let mut each = names.iter().enumerate();
+            each.all(|(at, one)| before(at).all(|other| other != one))
         } else {
             names.sort_unstable();
             names
@@ -213,7 +209,7 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
-        must(self.stream.tally.fits(value) && self.stream.text(self.plan, value))
+        must(self.stream.spent.fits(value) && self.stream.text(self.plan, value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut source: A) -> Result<(), A::Error> {
@@ -225,7 +221,7 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
             _ => return give_up(),
         };
         let effort = elements.map(|elements| elements.effort).unwrap_or_default();
-        must(stream.tally.enter() && stream.begin(effort))?;
+        must(stream.spent.enter() && stream.begin(effort))?;
         let mut length = 0;
         loop {
             let plan = elements.map_or(ANY, |elements| elements.plan(length));
@@ -233,7 +229,7 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
             if source.next_element_seed(At { stream, plan })?.is_none() {
                 break;
             }
-            must(stream.tally.count())?;
+            must(stream.spent.count())?;
             length += 1;
         }
         if let Some(elements) = elements {
@@ -242,7 +238,7 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
             must(counted && stream.check.budget.spend(elements.each * length))?;
         }
         stream.end(effort);
-        stream.tally.leave();
+        stream.spent.leave();
         Ok(())
     }
 
@@ -255,12 +251,12 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
             _ => return give_up(),
         };
         let effort = fields.map(|fields| fields.effort).unwrap_or_default();
-        must(stream.tally.enter() && stream.begin(effort))?;
+        must(stream.spent.enter() && stream.begin(effort))?;
         let others_from = stream.names.len();
         let mut marks = Marks::default();
         let mut length = 0;
         while let Some(name) = source.next_key_seed(NameAt { stream, fields })? {
-            must(stream.tally.count())?;
+            must(stream.spent.count())?;
             let Some(plan) = stream.member(fields, name, &mut marks) else {
                 return give_up();
             };
@@ -273,7 +269,7 @@ impl<'de> Visitor<'de> for At<'_, '_, 'de> {
             must(fields.hold(&marks, length) && stream.check.budget.spend(fields.each * length))?;
         }
         stream.end(effort);
-        stream.tally.leave();
+        stream.spent.leave();
         Ok(())
     }
 }
@@ -293,7 +289,7 @@ struct NameAt<'a, 's, 'de> {
 
 impl<'de> NameAt<'_, '_, 'de> {
     fn known<E: de::Error>(&mut self, name: &str) -> Result<Option<Name<'de>>, E> {
-        must(self.stream.tally.fits(name))?;
+        must(self.stream.spent.fits(name))?;
         let Some(fields) = self.fields else {
             return Ok(None);
         };
