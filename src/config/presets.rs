@@ -180,7 +180,7 @@ fn firebase(project: String, raw: &RawIssuer) -> Known {
 }
 
 fn non_empty_up_to_128() -> Test {
-    match regex::Regex::new(r"\A(?s:.{1,128})\z") {
+    match regex_lite::Regex::new(r"\A(?s:.{1,128})\z") {
         Ok(regex) => Test::Matches(regex),
         // Cannot happen; were it to, no token would pass.
         Err(_) => Test::OneOf(Vec::new()),

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::{Number, Value};
 
 use super::claims::{ClaimPath, Claims};
@@ -391,6 +391,19 @@ mod tests {
         ] {
             let label = format!("{test} {claims}");
             assert_eq!(met("x", test, claims), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn classes_of_a_regex_are_about_ascii() {
+        let test = || Test::Matches(Regex::new(r"\A(?:(?i)user-\w+\d)\z").unwrap());
+        for (value, expected) in [
+            ("USER-a_7", true),
+            ("user-\u{e9}7", false),
+            ("user-a\u{663}", false),
+            ("u\u{17f}er-a7", false),
+        ] {
+            assert_eq!(met("x", test(), json!({ "x": value })), expected, "{value}");
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regex_syntax::ast::{Ast, ClassUnicode, ClassUnicodeKind, ClassUnicodeOpKind, Position, Span};
+use regex_syntax::hir::translate::Translator;
 use regex_syntax::hir::{Class as Parsed, HirKind};
 
 /// Ranges of code points, sorted and apart from each other.
@@ -162,10 +164,30 @@ pub const LINE_ENDS: &[(u32, u32)] = &[(0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x20
 /// The characters of a Unicode property, as `\p{…}` names it; `None` where there is no such one.
 pub fn property(name: &str) -> Option<Ranges> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'=' | b'-');
-    if !name.bytes().all(plain) {
+    // The parser below knows others, such as `Age`, which ECMA-262 (22.2.1, table 67) does not have.
+    let kind = name.split_once('=').map(|(kind, _)| kind);
+    let known = matches!(
+        kind,
+        None | Some("General_Category" | "gc" | "Script" | "sc" | "Script_Extensions" | "scx")
+    );
+    if !known || !name.bytes().all(plain) {
         return None;
     }
-    let parsed = regex_syntax::parse(&format!("\\p{{{name}}}")).ok()?;
+    let class = match name.split_once('=') {
+        Some((name, value)) => ClassUnicodeKind::NamedValue {
+            op: ClassUnicodeOpKind::Equal,
+            name: name.to_owned(),
+            value: value.to_owned(),
+        },
+        None => ClassUnicodeKind::Named(name.to_owned()),
+    };
+    // Not by its parser, which is far larger than what is asked for here.
+    let expression = Ast::class_unicode(ClassUnicode {
+        span: Span::splat(Position::new(0, 1, 1)),
+        negated: false,
+        kind: class,
+    });
+    let parsed = Translator::new().translate("", &expression).ok()?;
     match parsed.into_kind() {
         HirKind::Class(Parsed::Unicode(class)) => {
             let ranges = class.iter();
