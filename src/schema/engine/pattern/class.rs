@@ -164,40 +164,31 @@ pub const LINE_ENDS: &[(u32, u32)] = &[(0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x20
 /// The characters of a Unicode property, as `\p{…}` names it; `None` where there is no such one.
 pub fn property(name: &str) -> Option<Ranges> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'=' | b'-');
-    // The parser below knows others, such as `Age`, which ECMA-262 (22.2.1, table 67) does not have.
-    let kind = name.split_once('=').map(|(kind, _)| kind);
-    let known = matches!(
-        kind,
-        None | Some("General_Category" | "gc" | "Script" | "sc" | "Script_Extensions" | "scx")
-    );
-    if !known || !name.bytes().all(plain) {
+    if !name.bytes().all(plain) {
         return None;
     }
-    let class = match name.split_once('=') {
-        Some((name, value)) => ClassUnicodeKind::NamedValue {
+    let kind = match name.split_once('=') {
+        None => ClassUnicodeKind::Named(name.to_owned()),
+        // The tables know others, such as `Age`, which ECMA-262 (22.2.1, table 67) does not have.
+        Some((
+            property @ ("General_Category" | "gc" | "Script" | "sc" | "Script_Extensions" | "scx"),
+            value,
+        )) => ClassUnicodeKind::NamedValue {
             op: ClassUnicodeOpKind::Equal,
-            name: name.to_owned(),
+            name: property.to_owned(),
             value: value.to_owned(),
         },
-        None => ClassUnicodeKind::Named(name.to_owned()),
+        Some(_) => return None,
     };
     // Not by its parser, which is far larger than what is asked for here.
     let expression = Ast::class_unicode(ClassUnicode {
         span: Span::splat(Position::new(0, 1, 1)),
         negated: false,
-        kind: class,
+        kind,
     });
     let parsed = Translator::new().translate("", &expression).ok()?;
     match parsed.into_kind() {
         HirKind::Class(Parsed::Unicode(class)) => {
-            let ranges = class.iter();
-            Some(
-                ranges
-                    .map(|range| (range.start().into(), range.end().into()))
-                    .collect(),
-            )
-        }
-        HirKind::Class(Parsed::Bytes(class)) => {
             let ranges = class.iter();
             Some(
                 ranges
